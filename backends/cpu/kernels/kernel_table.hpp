@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// The contract between the executor and the kernels of one ISA. Plain data only: this header is
+// compiled under every -m flag, so it must never define a function.
+#pragma once
+
+#include <cstdint>
+
+#include "attnrt/attention.hpp"
+
+namespace attnrt::cpu {
+
+/// Keys whose scores are computed together, at absolute multiples. The running maximum moves and
+/// sums are rescaled at these boundaries for every tile height and ISA, so a row's arithmetic does
+/// not depend on how many rows stand beside it.
+inline constexpr int32_t kBlockKeys = 64;
+static_assert(kSplitKeys % kBlockKeys == 0);
+
+/// K and V of one sequence. Strides in elements of the KV dtype.
+struct KvSource {
+  const void* k;
+  const void* v;
+  int64_t k_page_stride, k_token_stride, k_head_stride;
+  int64_t v_page_stride, v_token_stride, v_head_stride;
+  const int32_t* pages;  // null: packed, slot s is row s
+  int64_t first_slot;    // slot of key 0
+  int32_t page_size;
+};
+
+/// A place for unmerged states. Element (split, token, head) is at
+/// split * split_stride + (token * heads_q + head), counted in states.
+struct PartialTarget {
+  float* acc;  // states x head_dim_v
+  float* ref;
+  float* sum;
+  int64_t split_stride;
+};
+
+/// Rows of the output: out[token * out_token_stride + head * out_head_stride + d].
+struct OutputTarget {
+  void* out;
+  DType dtype;
+  int64_t token_stride, head_stride;  // elements
+  float* lse;                         // element (token, head), null: none
+  int64_t lse_token_stride, lse_head_stride;
+  LseBase lse_base;
+  LseEmpty lse_empty;
+  const float* sinks;  // (Hq), null: none
+};
+
+/// One work item with its pointers. All token-indexed pointers stand at the tile's first token.
+struct AttendTask {
+  const void* q;
+  DType q_dtype;
+  int64_t q_token_stride, q_head_stride;  // elements
+  KvSource kv;
+  int32_t tokens;
+  int32_t heads_q;  // of the whole layer
+  int32_t group;    // heads_q / heads_kv
+  int32_t head_dim, head_dim_v;
+  int32_t kv_head_begin, kv_head_end;
+  int32_t key_begin, key_end;  // absolute; may be empty
+  int32_t kv_len;
+  int32_t q_position;  // logical position of the first token
+  int32_t window_left, window_right;
+  float scale;
+  float softcap;               // <= 0: none
+  const float* alibi;          // (Hq), null: none
+  const RotaryView* rotary_q;  // null: none
+  bool rotary_q_constant;
+  int32_t rotary_q_base;         // position for constant rotation
+  const PartialTarget* partial;  // set: one state per split, written at split - partial_first_split
+  int32_t partial_first_split;
+  OutputTarget out;  // used where partial is null
+  void* scratch;     // 64-byte aligned, scratch_floats() of the table
+};
+
+/// Folds splits of some tokens in ascending order and writes the finished rows.
+struct MergeTaskRows {
+  const PartialTarget* partials;  // [num_targets], folded one after the other
+  const int32_t* num_splits;      // [num_targets]
+  int32_t num_targets;
+  int32_t tokens;
+  int32_t head_begin, head_end;
+  int32_t heads_q;
+  int32_t head_dim_v;
+  OutputTarget out;
+  float* scratch;  // head_dim_v floats, 64-byte aligned
+};
+
+/// A row of K or V (or of any tensor) converted to the cache dtype, rotated if asked for.
+struct StoreTask {
+  const void* src;
+  DType src_dtype;
+  int64_t src_head_stride;
+  void* dst;
+  DType dst_dtype;
+  int64_t dst_head_stride;
+  int32_t heads;
+  int32_t dim;
+  const RotaryView* rotary;  // null: none
+  int32_t position;
+  float* scratch;  // dim floats
+};
+
+/// Merges finished (out, lse) rows of one token range.
+struct MergeStatesTask {
+  const StateView* states;
+  int32_t num_states;
+  int64_t token;  // one token, all heads
+  int32_t heads_q;
+  int32_t head_dim_v;
+  int64_t total_q;
+  OutputTarget out;  // stands at the token
+  float* scratch;    // head_dim_v floats
+};
+
+using AttendKernel = void (*)(const AttendTask&);
+using MergeKernel = void (*)(const MergeTaskRows&);
+using StoreKernel = void (*)(const StoreTask&);
+using MergeStatesKernel = void (*)(const MergeStatesTask&);
+
+/// A null slot means "no better than the next table": dispatch overlays tables worst to best.
+struct KernelTable {
+  const char* name;
+  uint32_t needs;                    // CpuFeature bits
+  AttendKernel attend[kDTypeCount];  // by KV dtype
+  MergeKernel merge;
+  StoreKernel store;
+  MergeStatesKernel merge_states;
+};
+
+extern const KernelTable kBaselineKernels;
+extern const KernelTable kAvx2Kernels;
+extern const KernelTable kAvx512Kernels;
+
+}  // namespace attnrt::cpu

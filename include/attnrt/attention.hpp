@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// The calls of the library: plan once per step and kind of layer, attend once per layer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "attnrt/batch.hpp"
+#include "attnrt/kv_cache.hpp"
+#include "attnrt/status.hpp"
+#include "attnrt/tensor.hpp"
+
+namespace attnrt {
+
+/// Keys are split at multiples of this many, counted from the start of their sequence. Every split
+/// starts a fresh softmax state and states are folded in ascending order, so how many threads or
+/// hosts share the splits never changes a bit of the result.
+inline constexpr int32_t kSplitKeys = 512;
+
+/// What a kind of layer looks like. The same for all layers of that kind.
+struct AttentionSpec {
+  int32_t num_heads_q = 0;
+  int32_t num_heads_kv = 0;            // divides num_heads_q: 1 is MQA, num_heads_q is MHA
+  int32_t head_dim = 0;                // of q and K
+  int32_t head_dim_v = 0;              // of V and out; 0 means head_dim
+  std::optional<float> softmax_scale;  // default 1 / sqrt(head_dim); zero and negative are legal
+  bool causal = false;        // bottom-right aligned: key j is visible to position p iff j <= p
+  int32_t window_left = -1;   // keys before p that are visible; -1: all
+  int32_t window_right = -1;  // keys after p that are visible; -1: all; causal makes it 0
+  float softcap = 0.0f;       // > 0: s = softcap * tanh(s / softcap)
+  bool has_alibi = false;     // AttendArgs brings alibi_slopes
+  bool has_sinks = false;     // AttendArgs brings sinks
+};
+
+/// How much of a batch make_plan checks. kTrusted leaves out the O(pages) part: page ids are taken
+/// as they are, and a wrong one reads memory outside the cache.
+enum class Validation : uint8_t { kFull, kTrusted };
+
+struct PlanOptions {
+  Validation validation = Validation::kFull;
+};
+
+struct PlanData;
+
+/// What one step computes: tiles of query rows, the keys they see, splits and merge order.
+/// Immutable; holds no hardware knowledge; any number of layers and threads may run it at once,
+/// each with its own Context. Borrows the block table of its batch.
+class Plan {
+ public:
+  Plan() noexcept;
+  ~Plan();
+  Plan(Plan&&) noexcept;
+  Plan& operator=(Plan&&) noexcept;
+
+  /// False until make_plan has succeeded.
+  [[nodiscard]] bool valid() const noexcept { return data_ != nullptr; }
+  [[nodiscard]] int32_t batch_size() const noexcept;
+  [[nodiscard]] int32_t total_q() const noexcept;
+
+  /// The largest number of splits that any sequence has: the first dimension of PartialView.
+  [[nodiscard]] int32_t num_splits() const noexcept;
+
+  /// Items of parallel work (each over all KV heads) and bytes of unmerged results they keep.
+  [[nodiscard]] int64_t num_items() const noexcept;
+  [[nodiscard]] int64_t partial_bytes() const noexcept;
+
+  /// Visible (row, key) pairs of all query heads: what attention has to compute.
+  [[nodiscard]] int64_t num_scores() const noexcept;
+
+  /// Bytes of K and V that the plan reads once per KV head, for a cache of `dtype`.
+  [[nodiscard]] int64_t kv_bytes(DType dtype) const noexcept;
+
+  /// For the library's own use.
+  [[nodiscard]] const PlanData* data() const noexcept { return data_.get(); }
+
+ private:
+  friend Status make_plan(const AttentionSpec&, const SequenceBatch&, Plan&, const PlanOptions&);
+  std::unique_ptr<PlanData> data_;
+};
+
+/// Plans one step. Checks everything about lengths and tables once, in O(batch + pages). A plan
+/// object may be planned again and keeps its memory; on error it keeps its old content.
+/// Errors: InvalidArgument naming the field, index and value; OutOfMemory.
+Status make_plan(const AttentionSpec& spec, const SequenceBatch& batch, Plan& plan,
+                 const PlanOptions& options = {});
+
+struct ContextOptions {
+  std::string_view backend;  // "cpu", "reference"; empty: the best for the tensors' device
+  std::string_view isa;      // "baseline", "avx2", "avx512"; empty: ATTNRT_ISA, else the best here
+  int32_t num_threads = 0;   // 0: the TBB arena that the calling thread is in
+  std::span<std::byte> workspace;  // empty: a growing pool of the context's own
+};
+
+/// Who computes, with which threads and scratch memory. One per concurrent caller: calls on the
+/// same context must not overlap.
+class Context {
+ public:
+  /// The defaults of ContextOptions. A wrong ATTNRT_ISA is reported by the first call.
+  Context() noexcept;
+  ~Context();
+  Context(Context&&) noexcept;
+  Context& operator=(Context&&) noexcept;
+
+  /// Errors: InvalidArgument for unknown names, Unavailable for what this machine lacks.
+  static Status create(const ContextOptions& options, Context& context);
+
+  /// Bytes of workspace that `attend` with this plan takes from this context.
+  [[nodiscard]] size_t workspace_bytes(const Plan& plan) const noexcept;
+
+  /// Grows the context's own workspace, so that the first `attend` allocates nothing either.
+  Status reserve(const Plan& plan);
+
+  /// What attend will use: "cpu", "avx512", threads.
+  [[nodiscard]] std::string_view backend() const noexcept;
+  [[nodiscard]] std::string_view isa() const noexcept;
+  [[nodiscard]] int32_t num_threads() const noexcept;
+
+  struct Impl;
+  /// For the library's own use.
+  [[nodiscard]] Impl* impl() noexcept { return impl_.get(); }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Log-sum-exp of each row, written where `data` is not null. Base, order and the value of a row
+/// without visible keys are part of the type, because every library has other habits.
+enum class LseBase : uint8_t { kNatural, kTwo };
+enum class LseOrder : uint8_t { kHeadsFirst, kTokensFirst };  // (Hq, total_q) or (total_q, Hq)
+enum class LseEmpty : uint8_t { kMinusInf, kPlusInf };        // +inf is FlashAttention-2's habit
+
+struct LseView {
+  float* data = nullptr;
+  LseBase base = LseBase::kNatural;
+  LseOrder order = LseOrder::kHeadsFirst;
+  LseEmpty empty = LseEmpty::kMinusInf;
+};
+
+/// Unmerged softmax states, one per split of kSplitKeys keys, row and head, f32. Sinks are left
+/// out. With t = score * log2(e), a state is sum = sum exp2(t - ref), acc = sum exp2(t - ref) * v:
+/// a split without visible keys has acc = 0, ref = -inf, sum = 0. `merge_states` over all splits
+/// in ascending order gives the bits that `attend` without `partial` gives.
+struct PartialView {
+  float* acc = nullptr;  // (num_splits, total_q, Hq, Dv)
+  float* ref = nullptr;  // (num_splits, total_q, Hq), base-2 logarithm
+  float* sum = nullptr;  // (num_splits, total_q, Hq)
+  int32_t num_splits = 0;
+};
+
+/// Rotary position embedding: columns [0, rotary_dim) of a row at position p are rotated by the
+/// angles whose cosines and sines stand in row p of the tables. f32 arithmetic.
+struct RotaryView {
+  const void* cos = nullptr;  // (max_position, rotary_dim / 2), null: no rotation
+  const void* sin = nullptr;
+  DType dtype = DType::kF32;
+  int32_t max_position = 0;
+  int32_t rotary_dim = 0;    // even, at most head_dim
+  bool interleaved = false;  // pairs (0,1),(2,3).. (GPT-J) instead of (0,d/2),(1,d/2+1).. (NeoX)
+};
+
+/// One layer's tensors.
+struct AttendArgs {
+  ConstTensorView q;  // (total_q, Hq, Dqk)
+  KvView kv;
+  TensorView out;                       // (total_q, Hq, Dv); unused with `partial`
+  LseView lse;                          // optional
+  std::span<const float> alibi_slopes;  // (Hq) or (batch * Hq), iff spec.has_alibi
+  std::span<const float> sinks;         // (Hq) logits, iff spec.has_sinks
+  RotaryView rotary_q;                  // optional rotation of q on the fly, as read
+  bool rotary_q_constant = false;       // all rows of a sequence at its q_start (FlashAttention's
+                                        // rule for calls that are neither causal nor windowed)
+  PartialView partial;                  // where acc is set: states instead of out and lse
+  std::stop_token stop;                 // checked between items of work
+};
+
+/// Computes one layer. Checks shapes, strides, pointers and the plan's largest page id in O(1)
+/// before it writes anything. Allocates nothing once the context's workspace is large enough.
+/// Errors: InvalidArgument, Unsupported, OutOfMemory (workspace), Cancelled.
+Status attend(Context& context, const Plan& plan, const AttendArgs& args);
+
+/// New keys and values for the cache. Token i of sequence b goes to cache slot positions[b] + i,
+/// or, with slot_mapping, to slot_mapping[token] = page * page_size + offset.
+struct AppendArgs {
+  ConstTensorView k;                        // (total_new, Hkv, Dqk)
+  ConstTensorView v;                        // (total_new, Hkv, Dv); unused with kv.v_is_k_prefix
+  KvView kv;                                // written, converted to kv.dtype
+  std::span<const int32_t> cu_seqlens_new;  // [batch + 1] prefix sums of new tokens
+  std::span<const int32_t> cache_seqlens;   // [batch] slots in use before, leftpad included
+  std::span<const int32_t> cu_seqlens_k;    // [batch + 1] packed cache only
+  BlockTable block_table;                   // paged cache only
+  std::span<const int64_t> slot_mapping;    // [total_new] token slots, -1 skips; replaces the four
+  RotaryView rotary;                        // optional rotation of K
+  std::span<const int32_t> rotary_positions;  // [total_new]; default cache_seqlens[b] + i
+                                              // (less leftpad); required with slot_mapping
+  std::span<const int32_t> leftpad_k;         // [batch] as in SequenceBatch; rotary only
+};
+
+/// Converts, rotates and stores. Everything is checked before the first byte is written.
+/// Two tokens with one slot: which one stays is unspecified.
+Status append_kv(Context& context, const AppendArgs& args);
+
+/// A finished result over some keys: out and its natural log-sum-exp in (Hq, total_q).
+struct StateView {
+  ConstTensorView out;         // (total_q, Hq, Dv)
+  const float* lse = nullptr;  // (Hq, total_q), natural
+};
+
+/// Merges finished results over disjoint sets of keys. (0, -inf) is neutral; merging only empty
+/// states gives (0, -inf). `sinks`, (Hq) or empty, are added once per row here, so the states must
+/// have been computed without. At least one state; all of one shape.
+Status merge_states(Context& context, std::span<const StateView> states, TensorView out,
+                    LseView lse = {}, std::span<const float> sinks = {});
+
+/// Folds f32 partials of `attend` in ascending split order: bit for bit what `attend` without
+/// `partial` writes. Several PartialViews (shards, in key order) fold one after the other.
+Status merge_states(Context& context, std::span<const PartialView> partials, TensorView out,
+                    LseView lse = {}, std::span<const float> sinks = {});
+
+}  // namespace attnrt

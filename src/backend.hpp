@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a backend must supply. Arguments have been checked by the time a backend sees them; it
+// returns errors about the machine (memory, cancellation) only.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "attnrt/attention.hpp"
+#include "attnrt/runtime.hpp"
+#include "src/plan_data.hpp"
+
+namespace attnrt {
+
+/// What a backend keeps per context: its arena or stream, its kernel table.
+class BackendState {
+ public:
+  virtual ~BackendState() = default;
+};
+
+/// Where one new token goes: a cache slot, and the row of the rotary tables (if rotated).
+struct AppendPlace {
+  int64_t slot = -1;  // page * page_size + offset, or the row of a packed cache; -1: skip
+  int32_t rotary_position = 0;
+};
+
+/// A checked append. `place` is called concurrently, with token numbers in any order.
+struct AppendTask {
+  const AppendArgs* args = nullptr;
+  int64_t total_new = 0;
+  AppendPlace (*place)(const AppendTask& task, int64_t token) = nullptr;
+};
+
+/// A checked merge: either finished states or f32 partials.
+struct MergeTask {
+  std::span<const StateView> states;
+  std::span<const PartialView> partials;
+  TensorView out;
+  LseView lse;
+  const float* sinks = nullptr;  // (Hq) or null
+};
+
+/// Virtual because it is called once per layer; nothing below a call of it is.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+
+  /// Usable in this process now, and why (not).
+  [[nodiscard]] virtual Capability capability() const = 0;
+
+  /// Unavailable or InvalidArgument where options ask for what this backend or machine lacks.
+  virtual Status create_state(const ContextOptions& options,
+                              std::unique_ptr<BackendState>& state) const = 0;
+
+  [[nodiscard]] virtual std::string_view isa(const BackendState& state) const noexcept = 0;
+  [[nodiscard]] virtual int32_t num_threads(const BackendState& state) const noexcept = 0;
+
+  /// Unsupported, naming the argument that this backend cannot run.
+  virtual Status supports(const PlanData& plan, const AttendArgs& args) const = 0;
+
+  [[nodiscard]] virtual size_t workspace_bytes(const BackendState& state,
+                                               const PlanData& plan) const noexcept = 0;
+
+  /// `workspace` has at least workspace_bytes bytes and is 64-byte aligned.
+  virtual Status attend(BackendState& state, const PlanData& plan, const AttendArgs& args,
+                        std::span<std::byte> workspace) const = 0;
+  virtual Status append(BackendState& state, const AppendTask& task) const = 0;
+  virtual Status merge(BackendState& state, const MergeTask& task) const = 0;
+};
+
+/// Backends compiled in or found, best first. Defined in backends/backend_list.cpp.
+std::span<const Backend* const> all_backends() noexcept;
+
+}  // namespace attnrt
