@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a Context holds: a backend with its state, the workspace, and memory that calls reuse.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <span>
+#include <vector>
+
+#include "attnrt/attention.hpp"
+#include "src/backend.hpp"
+
+namespace attnrt {
+
+/// Memory of the library's own, 64-byte aligned; grows, never shrinks.
+class WorkspacePool {
+ public:
+  /// False when the memory cannot be had; the old content is then kept.
+  bool grow(size_t bytes) noexcept;
+  [[nodiscard]] std::span<std::byte> memory() const noexcept { return aligned_; }
+
+ private:
+  std::unique_ptr<std::byte[]> owned_;
+  std::span<std::byte> aligned_;
+};
+
+struct Context::Impl {
+  const Backend* backend = nullptr;  // null: `status` says why
+  std::unique_ptr<BackendState> state;
+  Status status;                    // of the default construction; every call starts with it
+  bool borrowed_workspace = false;  // ContextOptions::workspace
+  std::span<std::byte> workspace;   // the borrowed one, as given
+  WorkspacePool pool;
+
+  // Reused by the flash_attn calls, so that a steady state allocates nothing.
+  Plan plan;
+  std::vector<int32_t> lengths, cu_seqlens_q, cu_seqlens_k, pages, positions;
+};
+
+/// The context's deferred status; OutOfMemory if even its Impl could not be made.
+Status ready(Context& context) noexcept;
+
+/// Workspace of at least `bytes`, 64-byte aligned: the caller's, or the pool grown.
+Status acquire_workspace(Context::Impl& impl, size_t bytes, std::span<std::byte>& memory) noexcept;
+
+/// Runs `call` and turns an escaping exception into a Status: nothing throws across the API.
+template <class Call>
+Status guarded(Call&& call) noexcept {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return Status(Code::kOutOfMemory, {});
+  } catch (...) {
+    return Status(Code::kInternal, {});
+  }
+}
+
+}  // namespace attnrt
