@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parses the command line, runs the chosen subcommand and turns failures into exit codes.
+#include "perf/cli.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "attnrt/runtime.hpp"
+#include "perf/replay_command.hpp"
+#include "perf/sweep_command.hpp"
+
+namespace attnrt::perf {
+namespace {
+
+constexpr const char* kDescription =
+    "Measures libattnrt: replay runs real serving traffic through it, sweep measures single calls.";
+
+int report_bad_input(CommandIo& io, std::string message) {
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  io.err << "attnrt-perf: " << message << '\n';
+  return kExitBadInput;
+}
+
+int run_parsed(const CLI::App& app, CommandIo& io,
+               std::initializer_list<std::pair<CLI::App*, CommandRun*>> commands) {
+  for (const auto& [command, run] : commands) {
+    if (app.got_subcommand(command)) return (*run)(io);
+  }
+  return report_bad_input(io, "a subcommand is required: replay or sweep");
+}
+
+}  // namespace
+
+int run_main(int argc, const char* const* argv, CommandIo& io) {
+  CLI::App app{kDescription, "attnrt-perf"};
+  try {
+    app.set_version_flag("--version", "attnrt-perf " + std::string(Runtime::version()));
+    app.require_subcommand(1);
+    CommandRun replay, sweep;
+    CLI::App* replay_app = add_replay_command(app, replay);
+    CLI::App* sweep_app = add_sweep_command(app, sweep);
+    app.parse(argc, argv);
+    return run_parsed(app, io, {{replay_app, &replay}, {sweep_app, &sweep}});
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error, io.out, io.err);
+    return report_bad_input(io, error.what());
+  } catch (const BadInput& error) {
+    return report_bad_input(io, error.what());
+  } catch (const std::bad_alloc&) {
+    io.err << "attnrt-perf: out of memory\n";
+    return kExitFailed;
+  } catch (const std::exception& error) {
+    io.err << "attnrt-perf: " << error.what() << '\n';
+    return kExitFailed;
+  }
+}
+
+}  // namespace attnrt::perf
