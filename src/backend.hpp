@@ -53,6 +53,21 @@ class Backend {
   /// Usable in this process now, and why (not).
   [[nodiscard]] virtual Capability capability() const = 0;
 
+  /// Instruction sets that this backend has kernels for, best first; none where that is not a
+  /// choice.
+  [[nodiscard]] virtual std::vector<Capability> isas() const { return {}; }
+
+  /// The one that contexts use where they name none, and why; an error where the environment asks
+  /// for one that is unknown or not here.
+  virtual Status default_isa(std::string& name, std::string& reason) const {
+    name.clear();
+    reason = "no choice of kernels";
+    return {};
+  }
+
+  /// Threads that a context made with ContextOptions::num_threads 0 would use in this thread.
+  [[nodiscard]] virtual int32_t default_threads() const noexcept { return 1; }
+
   /// Unavailable or InvalidArgument where options ask for what this backend or machine lacks.
   virtual Status create_state(const ContextOptions& options,
                               std::unique_ptr<BackendState>& state) const = 0;

@@ -40,6 +40,7 @@ struct PlanItem {
   int32_t tile = 0;
   int32_t split_begin = 0;  // absolute split numbers; keys are clipped to the tile's range
   int32_t split_end = 0;
+  int64_t cost = 0;  // of one KV head, in multiply-adds per element of a row of K
 };
 
 struct PlanData {
@@ -54,28 +55,11 @@ struct PlanData {
   int32_t max_tile_tokens = 0;  // tallest tile
   int32_t merge_groups = 0;     // merge counters needed, per KV head
   int64_t partial_tokens = 0;   // (split, token) pairs that keep a partial
-  int64_t num_scores = 0;       // visible (row, key) pairs, all query heads
-  int64_t keys_read = 0;        // keys read per KV head, each tile counted
+  int64_t keys_seen = 0;        // keys that some row sees, summed over sequences
   int64_t packed_tokens = 0;    // packed: keys that K and V must hold
   int32_t max_page_id = -1;     // largest id, with where it stands
   int32_t max_page_seq = 0;
   int32_t max_page_index = 0;
 };
-
-/// First and one-past-last key that the query token at position p sees.
-/// kv_len and windows are those of the plan; causal is window_right 0 here.
-struct KeyRange {
-  int32_t begin = 0;
-  int32_t end = 0;
-};
-
-constexpr KeyRange visible_keys(int64_t p, int32_t kv_len, int32_t window_left,
-                                int32_t window_right) noexcept {
-  const int64_t begin = window_left < 0 || p - window_left < 0 ? 0 : p - window_left;
-  const int64_t end =
-      window_right < 0 || p + window_right + 1 > kv_len ? kv_len : p + window_right + 1;
-  if (begin >= end) return {0, 0};
-  return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
-}
 
 }  // namespace attnrt

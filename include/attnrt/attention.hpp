@@ -73,7 +73,7 @@ class Plan {
   /// Visible (row, key) pairs of all query heads: what attention has to compute.
   [[nodiscard]] int64_t num_scores() const noexcept;
 
-  /// Bytes of K and V that the plan reads once per KV head, for a cache of `dtype`.
+  /// Bytes of K and V that some row sees, each counted once, for a cache of `dtype`.
   [[nodiscard]] int64_t kv_bytes(DType dtype) const noexcept;
 
   /// For the library's own use.
@@ -82,6 +82,7 @@ class Plan {
  private:
   friend Status make_plan(const AttentionSpec&, const SequenceBatch&, Plan&, const PlanOptions&);
   std::unique_ptr<PlanData> data_;
+  std::unique_ptr<PlanData> spare_;  // planned into, then swapped: an error leaves data_ alone
 };
 
 /// Plans one step. Checks everything about lengths and tables once, in O(batch + pages). A plan

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The backends of this build, best first.
+#include "backends/cpu/cpu_backend.hpp"
+#include "backends/reference/reference_backend.hpp"
+#include "src/backend.hpp"
+
+namespace attnrt {
+
+std::span<const Backend* const> all_backends() noexcept {
+  static const Backend* const list[] = {&cpu::cpu_backend(), &reference::reference_backend()};
+  return list;
+}
+
+}  // namespace attnrt

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans one step: which keys each tile of query rows visits, where they are split into items, and
+// where unmerged results go. Knows no hardware; the same batch always gives the same plan.
+#include <algorithm>
+#include <cmath>
+
+#include "attnrt/attention.hpp"
+#include "src/context.hpp"
+#include "src/plan_data.hpp"
+#include "src/resolve.hpp"
+#include "src/validate.hpp"
+#include "src/visible_range.hpp"
+
+namespace attnrt {
+namespace {
+
+// Rows (query tokens x group) of a tile: packing a block of K and V costs about as much as
+// kPackRows rows of arithmetic, so 256 rows bring it to 3%, and q, scores and results of 256 rows
+// of 128 columns still fit into 1 MB of L2.
+constexpr int32_t kTileRows = 256;
+constexpr int64_t kPackRows = 8;
+
+// Work is cut so that no item is more than 1/kTargetUnits of the whole, which balances 128 threads
+// within a few percent. Tall tiles get coarser items: their partial results are as large as a
+// quarter of the KV they come from.
+constexpr int64_t kTargetUnits = 2048;
+constexpr int64_t kTargetUnitsTall = 512;
+constexpr int64_t kTallRows = 32;
+
+// Partial results larger than this are not worth their memory; items grow until they fit.
+constexpr int64_t kMaxPartialBytes = int64_t{256} << 20;
+
+int32_t div_up(int32_t a, int32_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+
+AttentionSpec normalized(const AttentionSpec& spec) {
+  AttentionSpec out = spec;
+  if (out.head_dim_v == 0) out.head_dim_v = out.head_dim;
+  if (!out.softmax_scale) {
+    out.softmax_scale = 1.0f / std::sqrt(static_cast<float>(out.head_dim));
+  }
+  if (out.causal) out.window_right = 0;
+  return out;
+}
+
+// Union of the keys that tokens [begin, end) of a sequence see. Both ends of a row's interval grow
+// with its position, so the first and the last row bound it.
+KeyRange keys_of_tokens(const AttentionSpec& spec, const PlanSequence& seq, int32_t begin,
+                        int32_t end) {
+  if (begin >= end) return {0, 0};
+  const KeyRange first =
+      visible_keys(int64_t{seq.q_start} + begin, seq.kv_len, spec.window_left, -1);
+  const KeyRange last =
+      visible_keys(int64_t{seq.q_start} + end - 1, seq.kv_len, -1, spec.window_right);
+  if (first.end == 0 || first.begin >= last.end) return {0, 0};
+  return {first.begin, last.end};
+}
+
+void add_tiles(PlanData& plan, int32_t seq_index) {
+  const AttentionSpec& spec = plan.spec;
+  const PlanSequence& seq = plan.sequences[static_cast<size_t>(seq_index)];
+  const int32_t tile_tokens = std::max(1, kTileRows / (spec.num_heads_q / spec.num_heads_kv));
+  for (int32_t begin = 0; begin < seq.q_len; begin += tile_tokens) {
+    PlanTile tile;
+    tile.seq = seq_index;
+    tile.token_begin = begin;
+    tile.token_end = std::min(seq.q_len, begin + tile_tokens);
+    const KeyRange keys = keys_of_tokens(spec, seq, tile.token_begin, tile.token_end);
+    tile.key_begin = keys.begin;
+    tile.key_end = keys.end;
+    tile.first_split = keys.begin / kSplitKeys;
+    tile.num_splits = keys.end == 0 ? 0 : div_up(keys.end, kSplitKeys) - tile.first_split;
+    plan.max_tile_tokens = std::max(plan.max_tile_tokens, tile.token_end - tile.token_begin);
+    plan.tiles.push_back(tile);
+  }
+  const KeyRange seen = keys_of_tokens(spec, seq, 0, seq.q_len);
+  plan.keys_seen += seen.end - seen.begin;
+  plan.max_splits = std::max(plan.max_splits, div_up(seq.kv_len, kSplitKeys));
+}
+
+int64_t tile_rows(const PlanData& plan, const PlanTile& tile) {
+  return int64_t{tile.token_end - tile.token_begin} *
+         (plan.spec.num_heads_q / plan.spec.num_heads_kv);
+}
+
+int64_t cost_of(const PlanData& plan, const PlanTile& tile, int32_t keys) {
+  // Without keys a row still has to be written.
+  return (tile_rows(plan, tile) + kPackRows) * (int64_t{keys} + 16);
+}
+
+// Only a tile that holds all rows of its sequence is cut along its keys: several tiles are
+// parallel work already, and would each need partial results.
+bool may_split(const PlanData& plan, const PlanTile& tile) {
+  const PlanSequence& seq = plan.sequences[static_cast<size_t>(tile.seq)];
+  return tile.num_splits > 1 && tile.token_end - tile.token_begin == seq.q_len;
+}
+
+// Chooses the number of items of each tile for a given largest cost. Returns the partial slots.
+int64_t choose_items(PlanData& plan, int64_t total_cost, int64_t coarsen) {
+  int64_t partial_tokens = 0;
+  plan.merge_groups = 0;
+  for (PlanTile& tile : plan.tiles) {
+    tile.num_items = 1;
+    tile.merge_group = -1;
+    if (!may_split(plan, tile)) continue;
+    const int64_t units = tile_rows(plan, tile) <= kTallRows ? kTargetUnits : kTargetUnitsTall;
+    const int64_t largest =
+        std::max<int64_t>(1, total_cost * plan.spec.num_heads_kv / units) * coarsen;
+    const int64_t cost = cost_of(plan, tile, tile.key_end - tile.key_begin);
+    const int64_t wanted = (cost + largest - 1) / largest;
+    tile.num_items = static_cast<int32_t>(std::min<int64_t>(wanted, tile.num_splits));
+    if (tile.num_items <= 1) continue;
+    tile.merge_group = plan.merge_groups++;
+    tile.partial_token = partial_tokens;
+    partial_tokens += int64_t{tile.num_splits} * (tile.token_end - tile.token_begin);
+  }
+  return partial_tokens;
+}
+
+int64_t partial_token_bytes(const AttentionSpec& spec) {
+  return int64_t{spec.num_heads_q} * (spec.head_dim_v + 2) * int64_t{sizeof(float)};
+}
+
+void add_items(PlanData& plan) {
+  int64_t total_cost = 0;
+  for (const PlanTile& tile : plan.tiles) {
+    total_cost += cost_of(plan, tile, tile.key_end - tile.key_begin);
+  }
+  int64_t coarsen = 1;
+  do {
+    plan.partial_tokens = choose_items(plan, total_cost, coarsen);
+    coarsen *= 2;
+  } while (plan.partial_tokens * partial_token_bytes(plan.spec) > kMaxPartialBytes);
+
+  for (size_t t = 0; t < plan.tiles.size(); ++t) {
+    const PlanTile& tile = plan.tiles[t];
+    for (int32_t i = 0; i < tile.num_items; ++i) {
+      PlanItem item;
+      item.tile = static_cast<int32_t>(t);
+      const auto cut = [&](int32_t n) {
+        return tile.first_split +
+               static_cast<int32_t>(int64_t{tile.num_splits} * n / tile.num_items);
+      };
+      item.split_begin = cut(i);
+      item.split_end = cut(i + 1);
+      const int32_t begin = std::max(tile.key_begin, item.split_begin * kSplitKeys);
+      const int64_t end = std::min<int64_t>(tile.key_end, int64_t{item.split_end} * kSplitKeys);
+      item.cost = cost_of(plan, tile, static_cast<int32_t>(std::max<int64_t>(0, end - begin)));
+      plan.items.push_back(item);
+    }
+  }
+  // Largest first, so that what is left for the end is small; ties in key order, which is memory
+  // order.
+  std::ranges::sort(plan.items, [](const PlanItem& a, const PlanItem& b) {
+    if (a.cost != b.cost) return a.cost > b.cost;
+    if (a.tile != b.tile) return a.tile < b.tile;
+    return a.split_begin < b.split_begin;
+  });
+}
+
+void build(const AttentionSpec& spec, const SequenceBatch& batch, const PageBound& bound,
+           PlanData& plan) {
+  plan.spec = normalized(spec);
+  plan.sequences.clear();
+  plan.tiles.clear();
+  plan.items.clear();
+  plan.total_q = batch.cu_seqlens_q.empty() ? 0 : batch.cu_seqlens_q.back();
+  plan.page_size = batch.block_table.page_size;
+  plan.max_splits = 0;
+  plan.max_tile_tokens = 0;
+  plan.keys_seen = 0;
+  plan.packed_tokens = batch.cu_seqlens_k.empty() ? 0 : batch.cu_seqlens_k.back();
+  plan.max_page_id = bound.max_id;
+  plan.max_page_seq = bound.seq;
+  plan.max_page_index = bound.index;
+  for (int64_t b = 0; b < batch.batch_size(); ++b) {
+    plan.sequences.push_back(resolve_sequence(batch, b));
+    add_tiles(plan, static_cast<int32_t>(b));
+  }
+  add_items(plan);
+}
+
+}  // namespace
+
+Plan::Plan() noexcept = default;
+Plan::~Plan() = default;
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+
+Status make_plan(const AttentionSpec& spec, const SequenceBatch& batch, Plan& plan,
+                 const PlanOptions& options) {
+  return guarded([&]() -> Status {
+    PageBound bound;
+    if (Status status = validate_plan(spec, batch, options, bound); !status.ok()) return status;
+    if (plan.spare_ == nullptr) plan.spare_ = std::make_unique<PlanData>();
+    build(spec, batch, bound, *plan.spare_);
+    std::swap(plan.data_, plan.spare_);
+    return {};
+  });
+}
+
+int32_t Plan::batch_size() const noexcept {
+  return valid() ? static_cast<int32_t>(data_->sequences.size()) : 0;
+}
+
+int32_t Plan::total_q() const noexcept { return valid() ? data_->total_q : 0; }
+
+int32_t Plan::num_splits() const noexcept { return valid() ? data_->max_splits : 0; }
+
+int64_t Plan::num_items() const noexcept {
+  return valid() ? static_cast<int64_t>(data_->items.size()) : 0;
+}
+
+int64_t Plan::partial_bytes() const noexcept {
+  return valid() ? data_->partial_tokens * partial_token_bytes(data_->spec) : 0;
+}
+
+int64_t Plan::num_scores() const noexcept {
+  if (!valid()) return 0;
+  int64_t scores = 0;
+  for (const PlanSequence& seq : data_->sequences) {
+    for (int32_t i = 0; i < seq.q_len; ++i) {
+      const KeyRange keys = visible_keys(int64_t{seq.q_start} + i, seq.kv_len,
+                                         data_->spec.window_left, data_->spec.window_right);
+      scores += keys.end - keys.begin;
+    }
+  }
+  return scores * data_->spec.num_heads_q;
+}
+
+int64_t Plan::kv_bytes(DType dtype) const noexcept {
+  if (!valid()) return 0;
+  const AttentionSpec& spec = data_->spec;
+  return data_->keys_seen * spec.num_heads_kv * (spec.head_dim + spec.head_dim_v) * size_of(dtype);
+}
+
+}  // namespace attnrt
