@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <iostream>
+#include <stop_token>
 #include <thread>
+#include <utility>
 
 #include "perf/cli.hpp"
 
@@ -16,7 +18,7 @@ namespace {
 /// a signal handler. The first one asks the command to end; the second one ends the process.
 class SignalThread {
  public:
-  SignalThread() {
+  explicit SignalThread(std::stop_source stop) : stop_(std::move(stop)) {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGINT);
     sigaddset(&signals_, SIGTERM);
@@ -24,8 +26,6 @@ class SignalThread {
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
     thread_ = std::jthread([this](std::stop_token end) { wait(end); });
   }
-
-  [[nodiscard]] std::stop_token token() const noexcept { return stop_.get_token(); }
 
  private:
   void wait(const std::stop_token& end) {
@@ -44,7 +44,8 @@ class SignalThread {
 }  // namespace
 
 int main(int argc, char** argv) {
-  SignalThread signals;
-  attnrt::perf::CommandIo io{std::cout, std::cerr, signals.token(), isatty(STDERR_FILENO) == 1};
+  static std::stop_source stop;
+  const SignalThread signals(stop);
+  attnrt::perf::CommandIo io{std::cout, std::cerr, stop.get_token(), isatty(STDERR_FILENO) == 1};
   return attnrt::perf::run_main(argc, argv, io);
 }
