@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/reference/reference.hpp"
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+#include "backends/reference/element.hpp"
+
+namespace attnrt::reference {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kLog2E = 1.4426950408889634074;
+
+struct Problem {
+  const AttentionSpec& spec;
+  const SequenceBatch& batch;
+  const AttendArgs& args;
+};
+
+// What the batch says about one sequence.
+struct Sequence {
+  int64_t index;
+  int64_t first_row;  // of q
+  int64_t q_len;
+  int64_t leftpad;
+  int64_t kv_len;
+  int64_t q_start;
+};
+
+// An unfinished softmax over some keys: sum of exp(s - max), and that sum weighted with V.
+template <class T>
+struct State {
+  std::vector<T> acc;
+  T max = -std::numeric_limits<T>::infinity();
+  T sum = 0;
+  double max_abs_score = 0.0;
+  double max_abs_value = 0.0;
+};
+
+struct KeyRange {
+  int64_t begin;
+  int64_t end;
+};
+
+size_t at(int64_t index) { return static_cast<size_t>(index); }
+
+int64_t value_dim(const AttentionSpec& spec) {
+  return spec.head_dim_v != 0 ? spec.head_dim_v : spec.head_dim;
+}
+
+int64_t used_slots(const SequenceBatch& batch, int64_t seq) {
+  if (!batch.seqused_k.empty()) return batch.seqused_k[at(seq)];
+  const BlockTable& table = batch.block_table;
+  if (table.page_size == 0) return batch.cu_seqlens_k[at(seq + 1)] - batch.cu_seqlens_k[at(seq)];
+  const int64_t pages = table.indptr[at(seq + 1)] - table.indptr[at(seq)];
+  return pages > 0 ? (pages - 1) * table.page_size + table.last_page_len[at(seq)] : 0;
+}
+
+Sequence sequence_of(const SequenceBatch& batch, int64_t seq) {
+  Sequence s{};
+  s.index = seq;
+  s.first_row = batch.cu_seqlens_q[at(seq)];
+  s.q_len = batch.cu_seqlens_q[at(seq + 1)] - s.first_row;
+  s.leftpad = batch.leftpad_k.empty() ? 0 : batch.leftpad_k[at(seq)];
+  s.kv_len = used_slots(batch, seq) - s.leftpad;
+  s.q_start = batch.q_start.empty() ? s.kv_len - s.q_len : batch.q_start[at(seq)];
+  return s;
+}
+
+// Element offset of one key's row of K or V.
+int64_t key_offset(const Problem& p, const Sequence& s, int64_t key, int64_t kv_head,
+                   const KvStrides& strides) {
+  const BlockTable& table = p.batch.block_table;
+  const int64_t slot = s.leftpad + key;
+  if (table.page_size == 0) {
+    return (p.batch.cu_seqlens_k[at(s.index)] + slot) * strides.token + kv_head * strides.head;
+  }
+  int64_t entry = slot / table.page_size;
+  if (!table.indptr.empty()) {
+    entry += table.indptr[at(s.index)];
+  } else {
+    entry += s.index * (table.row_stride != 0 ? table.row_stride : table.max_pages);
+  }
+  const int64_t page = table.pages[at(entry)];
+  return page * strides.page + (slot % table.page_size) * strides.token + kv_head * strides.head;
+}
+
+bool visible(const AttentionSpec& spec, const Sequence& s, int64_t position, int64_t key) {
+  if (key < 0 || key >= s.kv_len) return false;
+  if (spec.causal && key > position) return false;
+  if (spec.window_left >= 0 && key < position - spec.window_left) return false;
+  if (!spec.causal && spec.window_right >= 0 && key > position + spec.window_right) return false;
+  return true;
+}
+
+template <class T>
+void rotate_row(const RotaryView& rotary, int64_t position, T* row) {
+  if (rotary.cos == nullptr) return;
+  const int64_t half = rotary.rotary_dim / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    const T cos = static_cast<T>(load(rotary.dtype, rotary.cos, position * half + i));
+    const T sin = static_cast<T>(load(rotary.dtype, rotary.sin, position * half + i));
+    const int64_t first = rotary.interleaved ? 2 * i : i;
+    const int64_t second = rotary.interleaved ? 2 * i + 1 : i + half;
+    const T a = row[first];
+    const T b = row[second];
+    row[first] = a * cos - b * sin;
+    row[second] = a * sin + b * cos;
+  }
+}
+
+template <class T>
+std::vector<T> query_row(const Problem& p, const Sequence& s, RowIndex where) {
+  const ConstTensorView& q = p.args.q;
+  const int64_t offset = (s.first_row + where.token) * q.strides[0] + where.q_head * q.strides[1];
+  std::vector<T> row(at(p.spec.head_dim));
+  for (int64_t d = 0; d < p.spec.head_dim; ++d) {
+    row[at(d)] = static_cast<T>(load(q.dtype, q.data, offset + d));
+  }
+  const int64_t position = s.q_start + (p.args.rotary_q_constant ? 0 : where.token);
+  rotate_row(p.args.rotary_q, position, row.data());
+  return row;
+}
+
+template <class T>
+T score_of(const Problem& p, const Sequence& s, RowIndex where, int64_t key,
+           const std::vector<T>& query) {
+  const AttentionSpec& spec = p.spec;
+  const KvView& kv = p.args.kv;
+  const int64_t kv_head = where.q_head / (spec.num_heads_q / spec.num_heads_kv);
+  const int64_t offset = key_offset(p, s, key, kv_head, kv.k_strides);
+  T dot = 0;
+  for (int64_t d = 0; d < spec.head_dim; ++d) {
+    dot += query[at(d)] * static_cast<T>(load(kv.dtype, kv.k, offset + d));
+  }
+  // The default is a float too, so that leaving the scale out and passing it mean the same.
+  const float scale =
+      spec.softmax_scale.value_or(static_cast<float>(1.0 / std::sqrt(double(spec.head_dim))));
+  T score = static_cast<T>(scale) * dot;
+  if (spec.softcap > 0.0f) {
+    const T cap = static_cast<T>(spec.softcap);
+    score = cap * std::tanh(score / cap);
+  }
+  if (spec.has_alibi) {
+    const bool per_sequence = std::ssize(p.args.alibi_slopes) > spec.num_heads_q;
+    const int64_t first = per_sequence ? s.index * spec.num_heads_q : 0;
+    const T distance = static_cast<T>(std::abs(s.q_start + where.token - key));
+    score -= static_cast<T>(p.args.alibi_slopes[at(first + where.q_head)]) * distance;
+  }
+  return score;
+}
+
+template <class T>
+void add_value(const Problem& p, const Sequence& s, RowIndex where, int64_t key, T weight,
+               State<T>& state) {
+  const KvView& kv = p.args.kv;
+  const int64_t kv_head = where.q_head / (p.spec.num_heads_q / p.spec.num_heads_kv);
+  const void* values = kv.v_is_k_prefix ? kv.k : kv.v;
+  const KvStrides& strides = kv.v_is_k_prefix ? kv.k_strides : kv.v_strides;
+  const int64_t offset = key_offset(p, s, key, kv_head, strides);
+  for (int64_t d = 0; d < std::ssize(state.acc); ++d) {
+    const double value = load(kv.dtype, values, offset + d);
+    state.acc[at(d)] += weight * static_cast<T>(value);
+    state.max_abs_value = std::fmax(state.max_abs_value, std::fabs(value));
+  }
+}
+
+// Softmax of one row over the visible keys of `keys`. A NaN score makes the maximum, and with it
+// everything, NaN. Where all visible scores are -inf the row counts as if it saw nothing.
+template <class T>
+State<T> soften(const Problem& p, RowIndex where, KeyRange keys) {
+  const Sequence s = sequence_of(p.batch, where.seq);
+  const int64_t position = s.q_start + where.token;
+  const std::vector<T> query = query_row<T>(p, s, where);
+  State<T> state;
+  state.acc.assign(at(value_dim(p.spec)), T{0});
+  std::vector<int64_t> seen;
+  std::vector<T> scores;
+  for (int64_t key = keys.begin; key < keys.end && key < s.kv_len; ++key) {
+    if (!visible(p.spec, s, position, key)) continue;
+    const T score = score_of(p, s, where, key, query);
+    seen.push_back(key);
+    scores.push_back(score);
+    if (score > state.max || std::isnan(score)) state.max = score;
+    state.max_abs_score = std::fmax(state.max_abs_score, std::fabs(double(score)));
+  }
+  if (state.max == -std::numeric_limits<T>::infinity()) return state;
+  for (size_t i = 0; i < seen.size(); ++i) {
+    const T weight = std::exp(scores[i] - state.max);
+    state.sum += weight;
+    add_value(p, s, where, seen[i], weight, state);
+  }
+  return state;
+}
+
+template <class T>
+Row compute_row(const Problem& p, RowIndex where) {
+  const State<T> state = soften<T>(p, where, {0, std::numeric_limits<int64_t>::max()});
+  T max = state.max;
+  T sum = state.sum;
+  T rescale = 1;
+  if (p.spec.has_sinks) {
+    const T sink = static_cast<T>(p.args.sinks[at(where.q_head)]);
+    if (sink > max || std::isnan(sink)) {
+      rescale = sum == T{0} ? T{0} : std::exp(max - sink);
+      max = sink;
+    }
+    if (max != -std::numeric_limits<T>::infinity()) sum = sum * rescale + std::exp(sink - max);
+  }
+  Row row;
+  row.max_abs_score = state.max_abs_score;
+  row.max_abs_value = state.max_abs_value;
+  row.lse = sum == T{0} ? -kInfinity : double(max + std::log(sum));
+  row.out.resize(state.acc.size(), 0.0);
+  if (sum == T{0}) return row;
+  for (size_t d = 0; d < row.out.size(); ++d) row.out[d] = double(state.acc[d] * rescale / sum);
+  return row;
+}
+
+void store_partials(const Problem& p, RowIndex where, int64_t token, int64_t total_q) {
+  const PartialView& partial = p.args.partial;
+  const int64_t dim = value_dim(p.spec);
+  for (int64_t split = 0; split < partial.num_splits; ++split) {
+    const State<double> state =
+        soften<double>(p, where, {split * kSplitKeys, (split + 1) * kSplitKeys});
+    const int64_t at_state = (split * total_q + token) * p.spec.num_heads_q + where.q_head;
+    partial.ref[at_state] = static_cast<float>(state.max * kLog2E);
+    partial.sum[at_state] = static_cast<float>(state.sum);
+    for (int64_t d = 0; d < dim; ++d) {
+      partial.acc[at_state * dim + d] = static_cast<float>(state.acc[at(d)]);
+    }
+  }
+}
+
+}  // namespace
+
+void rotate(const RotaryView& rotary, int64_t position, double* row) {
+  rotate_row(rotary, position, row);
+}
+
+void store_lse(const LseView& view, int64_t token, int64_t head, int64_t total_q, int64_t heads,
+               double natural) {
+  if (view.data == nullptr) return;
+  double value = view.base == LseBase::kTwo ? natural * kLog2E : natural;
+  if (natural == -kInfinity && view.empty == LseEmpty::kPlusInf) value = kInfinity;
+  const int64_t index =
+      view.order == LseOrder::kHeadsFirst ? head * total_q + token : token * heads + head;
+  view.data[index] = static_cast<float>(value);
+}
+
+Row attend_row(const AttentionSpec& spec, const SequenceBatch& batch, const AttendArgs& args,
+               RowIndex where) {
+  return compute_row<double>({spec, batch, args}, where);
+}
+
+Row naive_row(const AttentionSpec& spec, const SequenceBatch& batch, const AttendArgs& args,
+              RowIndex where) {
+  return compute_row<float>({spec, batch, args}, where);
+}
+
+void attend(const AttentionSpec& spec, const SequenceBatch& batch, const AttendArgs& args) {
+  const Problem problem{spec, batch, args};
+  const int64_t total_q = batch.batch_size() > 0 ? batch.cu_seqlens_q.back() : 0;
+  for (int64_t seq = 0; seq < batch.batch_size(); ++seq) {
+    const Sequence s = sequence_of(batch, seq);
+    for (int64_t token = 0; token < s.q_len; ++token) {
+      for (int64_t head = 0; head < spec.num_heads_q; ++head) {
+        if (args.stop.stop_requested()) return;
+        const RowIndex where{seq, token, head};
+        const int64_t q_row = s.first_row + token;
+        if (args.partial.acc != nullptr) {
+          store_partials(problem, where, q_row, total_q);
+          continue;
+        }
+        const Row row = attend_row(spec, batch, args, where);
+        const int64_t offset = q_row * args.out.strides[0] + head * args.out.strides[1];
+        for (int64_t d = 0; d < std::ssize(row.out); ++d) {
+          store(args.out.dtype, args.out.data, offset + d, row.out[at(d)]);
+        }
+        store_lse(args.lse, q_row, head, total_q, spec.num_heads_q, row.lse);
+      }
+    }
+  }
+}
+
+}  // namespace attnrt::reference

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/reference/reference_backend.hpp"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "backends/reference/element.hpp"
+#include "backends/reference/reference.hpp"
+
+namespace attnrt {
+namespace {
+
+using reference::load;
+using reference::store;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kLn2 = 0.69314718055994530942;
+
+// A plan knows sequences by pointer; the definition wants a batch. CSR fits any page lists.
+struct OwnedBatch {
+  std::vector<int32_t> cu_seqlens_q{0};
+  std::vector<int32_t> cu_seqlens_k;
+  std::vector<int32_t> seqused_k;
+  std::vector<int32_t> q_start;
+  std::vector<int32_t> leftpad;
+  std::vector<int32_t> indptr{0};
+  std::vector<int32_t> pages;
+  std::vector<int32_t> last_page_len;
+  int32_t page_size = 0;
+
+  explicit OwnedBatch(const PlanData& plan) : page_size(plan.page_size) {
+    for (const PlanSequence& seq : plan.sequences) {
+      cu_seqlens_q.push_back(seq.q_begin + seq.q_len);
+      q_start.push_back(seq.q_start);
+      if (page_size == 0) {
+        cu_seqlens_k.push_back(static_cast<int32_t>(seq.first_slot));
+        seqused_k.push_back(seq.kv_len);
+      } else {
+        add_pages(seq);
+      }
+    }
+    if (page_size == 0) cu_seqlens_k.push_back(static_cast<int32_t>(plan.packed_tokens));
+  }
+
+  void add_pages(const PlanSequence& seq) {
+    const int64_t used = seq.kv_len > 0 ? seq.first_slot + seq.kv_len : 0;
+    const int64_t count = (used + page_size - 1) / page_size;
+    if (count > 0) pages.insert(pages.end(), seq.pages, seq.pages + count);
+    indptr.push_back(static_cast<int32_t>(pages.size()));
+    last_page_len.push_back(count > 0 ? static_cast<int32_t>(used - (count - 1) * page_size) : 0);
+    seqused_k.push_back(static_cast<int32_t>(used));
+    leftpad.push_back(used > 0 ? static_cast<int32_t>(seq.first_slot) : 0);
+  }
+
+  [[nodiscard]] SequenceBatch view() const {
+    SequenceBatch batch;
+    batch.cu_seqlens_q = cu_seqlens_q;
+    batch.cu_seqlens_k = cu_seqlens_k;
+    batch.seqused_k = seqused_k;
+    batch.q_start = q_start;
+    batch.leftpad_k = leftpad;
+    if (page_size != 0)
+      batch.block_table = BlockTable::csr(indptr, pages, last_page_len, page_size);
+    return batch;
+  }
+};
+
+Status cancelled() { return Status(Code::kCancelled, "attend was stopped by its stop token"); }
+
+// One row of new keys or values into its slot, rotated where `rotary` says so.
+struct StoreRow {
+  const ConstTensorView& source;
+  int64_t token;
+  int64_t head;
+  const RotaryView& rotary;
+  int32_t position;
+};
+
+void store_row(const StoreRow& row, DType dtype, void* cache, int64_t offset) {
+  const ConstTensorView& source = row.source;
+  const int64_t first = row.token * source.strides[0] + row.head * source.strides[1];
+  std::vector<double> values(static_cast<size_t>(source.shape[2]));
+  for (size_t d = 0; d < values.size(); ++d) {
+    values[d] = load(source.dtype, source.data, first + static_cast<int64_t>(d));
+  }
+  reference::rotate(row.rotary, row.position, values.data());
+  for (size_t d = 0; d < values.size(); ++d) {
+    store(dtype, cache, offset + static_cast<int64_t>(d), values[d]);
+  }
+}
+
+int64_t slot_offset(const KvView& kv, const KvStrides& strides, int64_t slot, int64_t head) {
+  if (kv.page_size == 0) return slot * strides.token + head * strides.head;
+  return slot / kv.page_size * strides.page + slot % kv.page_size * strides.token +
+         head * strides.head;
+}
+
+// One row and head of a merge, as it is folded.
+struct Merged {
+  std::vector<double> acc;
+  double max = -kInfinity;  // natural
+  double sum = 0.0;
+
+  explicit Merged(int64_t dim) : acc(static_cast<size_t>(dim), 0.0) {}
+
+  // Makes `max` the reference point of acc and sum, and returns the weight of a state at `value`.
+  double weight_of(double value) {
+    if (value > max || std::isnan(value)) {
+      const double rescale = sum == 0.0 ? 0.0 : std::exp(max - value);
+      for (double& a : acc) a *= rescale;
+      sum *= rescale;
+      max = value;
+    }
+    return std::exp(value - max);
+  }
+};
+
+void fold_state(const StateView& state, int64_t token, int64_t head, Merged& merged) {
+  const double lse = state.lse[head * state.out.shape[0] + token];
+  if (lse == -kInfinity) return;
+  const double weight = merged.weight_of(lse);
+  const int64_t first = token * state.out.strides[0] + head * state.out.strides[1];
+  merged.sum += weight;
+  for (size_t d = 0; d < merged.acc.size(); ++d) {
+    const double value = load(state.out.dtype, state.out.data, first + static_cast<int64_t>(d));
+    merged.acc[d] += weight * value;
+  }
+}
+
+void fold_partial(const PartialView& partial, int64_t state, Merged& merged) {
+  if (partial.sum[state] == 0.0f) return;
+  const double weight = merged.weight_of(partial.ref[state] * kLn2);
+  const auto dim = static_cast<int64_t>(merged.acc.size());
+  merged.sum += weight * partial.sum[state];
+  for (int64_t d = 0; d < dim; ++d) {
+    merged.acc[static_cast<size_t>(d)] += weight * partial.acc[state * dim + d];
+  }
+}
+
+void merge_row(const MergeTask& task, int64_t token, int64_t head) {
+  const TensorView& out = task.out;
+  const int64_t total_q = out.shape[0];
+  const int64_t heads = out.shape[1];
+  Merged merged(out.shape[2]);
+  for (const StateView& state : task.states) fold_state(state, token, head, merged);
+  for (const PartialView& partial : task.partials) {
+    for (int64_t split = 0; split < partial.num_splits; ++split) {
+      fold_partial(partial, (split * total_q + token) * heads + head, merged);
+    }
+  }
+  if (task.sinks != nullptr && task.sinks[head] != -kInfinity) {
+    merged.sum += merged.weight_of(task.sinks[head]);
+  }
+  const bool empty = merged.sum == 0.0;
+  for (int64_t d = 0; d < out.shape[2]; ++d) {
+    const double value = empty ? 0.0 : merged.acc[static_cast<size_t>(d)] / merged.sum;
+    store(out.dtype, out.data, token * out.strides[0] + head * out.strides[1] + d, value);
+  }
+  const double lse = empty ? -kInfinity : merged.max + std::log(merged.sum);
+  reference::store_lse(task.lse, token, head, total_q, heads, lse);
+}
+
+class ReferenceState final : public BackendState {};
+
+class ReferenceBackend final : public Backend {
+ public:
+  [[nodiscard]] std::string_view name() const noexcept override { return "reference"; }
+
+  [[nodiscard]] Capability capability() const override {
+    return {"reference", true, "needs nothing; for checking, not for speed"};
+  }
+
+  Status create_state(const ContextOptions& options,
+                      std::unique_ptr<BackendState>& state) const override {
+    if (!options.isa.empty()) {
+      return Status(Code::kInvalidArgument,
+                    "isa is \"" + std::string(options.isa) + "\", the reference backend has none");
+    }
+    state = std::make_unique<ReferenceState>();
+    return {};
+  }
+
+  [[nodiscard]] std::string_view isa(const BackendState&) const noexcept override { return "none"; }
+  [[nodiscard]] int32_t num_threads(const BackendState&) const noexcept override { return 1; }
+
+  Status supports(const PlanData&, const AttendArgs& args) const override {
+    if (args.q.device != Device::kCpu || args.kv.device != Device::kCpu) {
+      return Status(Code::kUnsupported, "the reference backend reads tensors on the CPU only");
+    }
+    return {};
+  }
+
+  [[nodiscard]] size_t workspace_bytes(const BackendState&,
+                                       const PlanData&) const noexcept override {
+    return 0;
+  }
+
+  Status attend(BackendState&, const PlanData& plan, const AttendArgs& args,
+                std::span<std::byte>) const override {
+    const OwnedBatch batch(plan);
+    reference::attend(plan.spec, batch.view(), args);
+    return args.stop.stop_requested() ? cancelled() : Status();
+  }
+
+  Status append(BackendState&, const AppendTask& task) const override {
+    const AppendArgs& args = *task.args;
+    const RotaryView no_rotary;
+    for (int64_t token = 0; token < task.total_new; ++token) {
+      const AppendPlace place = task.place(task, token);
+      if (place.slot < 0) continue;
+      for (int64_t head = 0; head < args.kv.num_heads_kv; ++head) {
+        store_row({args.k, token, head, args.rotary, place.rotary_position}, args.kv.dtype,
+                  args.kv.k, slot_offset(args.kv, args.kv.k_strides, place.slot, head));
+        if (args.kv.v_is_k_prefix) continue;
+        store_row({args.v, token, head, no_rotary, 0}, args.kv.dtype, args.kv.v,
+                  slot_offset(args.kv, args.kv.v_strides, place.slot, head));
+      }
+    }
+    return {};
+  }
+
+  Status merge(BackendState&, const MergeTask& task) const override {
+    for (int64_t token = 0; token < task.out.shape[0]; ++token) {
+      for (int64_t head = 0; head < task.out.shape[1]; ++head) merge_row(task, token, head);
+    }
+    return {};
+  }
+};
+
+}  // namespace
+
+const Backend& reference_backend() noexcept {
+  static const ReferenceBackend backend;
+  return backend;
+}
+
+}  // namespace attnrt
