@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the items of a plan on the workers of a context. They take units, largest first, from one
+// counter; the unit that finishes a merge group merges it. Nothing waits for anything, so nothing
+// can deadlock under work stealing, and no result depends on who computed what.
+#include "backends/cpu/attend_run.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include "backends/cpu/kernels/scratch.hpp"
+#include "backends/cpu/output_target.hpp"
+#include "backends/cpu/schedule.hpp"
+#include "src/visible_range.hpp"
+
+namespace attnrt::cpu {
+namespace {
+
+constexpr size_t kAlign = 64;
+constexpr size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+// Where the parts of the workspace lie: merge counters, unmerged states, scratch of each worker.
+struct WorkspaceLayout {
+  size_t acc, ref, sum, scratch, scratch_each, total;
+};
+
+WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
+  const AttentionSpec& spec = plan.spec;
+  const auto states = static_cast<size_t>(plan.partial_tokens * spec.num_heads_q);
+  const int32_t rows = plan.max_tile_tokens * (spec.num_heads_q / spec.num_heads_kv);
+  WorkspaceLayout layout;
+  layout.acc = aligned(static_cast<size_t>(plan.merge_groups) *
+                       static_cast<size_t>(spec.num_heads_kv) * sizeof(std::atomic<int32_t>));
+  layout.ref = layout.acc + aligned(states * static_cast<size_t>(spec.head_dim_v) * sizeof(float));
+  layout.sum = layout.ref + aligned(states * sizeof(float));
+  layout.scratch = layout.sum + aligned(states * sizeof(float));
+  layout.scratch_each = aligned(attend_scratch_bytes(rows, spec.head_dim, spec.head_dim_v));
+  layout.total = layout.scratch + layout.scratch_each * static_cast<size_t>(workers);
+  return layout;
+}
+
+// One call of attend: everything its workers share.
+class AttendRun {
+ public:
+  AttendRun(const KernelTable& table, const PlanData& plan, const AttendArgs& args,
+            std::span<std::byte> workspace, int32_t workers)
+      : table_(table),
+        plan_(plan),
+        args_(args),
+        schedule_(make_schedule(plan, workers)),
+        layout_(lay_out(plan, workers)),
+        memory_(workspace.data()) {
+    counters_ = reinterpret_cast<std::atomic<int32_t>*>(memory_);
+    const size_t counters =
+        static_cast<size_t>(plan.merge_groups) * static_cast<size_t>(plan.spec.num_heads_kv);
+    for (size_t i = 0; i < counters; ++i) new (counters_ + i) std::atomic<int32_t>(0);
+  }
+
+  [[nodiscard]] int64_t num_units() const { return schedule_.num_units; }
+
+  void work(int32_t worker) {
+    std::byte* scratch =
+        memory_ + layout_.scratch + layout_.scratch_each * static_cast<size_t>(worker);
+    const bool may_stop = args_.stop.stop_possible();
+    for (;;) {
+      const int64_t index = next_unit_.fetch_add(1, std::memory_order_relaxed);
+      if (index >= schedule_.num_units) return;
+      if (may_stop && args_.stop.stop_requested()) {
+        stopped_.store(true, std::memory_order_relaxed);
+        return;
+      }
+      const Unit unit = unit_at(plan_, schedule_, index);
+      if (unit.token_begin < unit.token_end) run_unit(unit, scratch);
+    }
+  }
+
+  [[nodiscard]] Status result() const {
+    if (!stopped_.load(std::memory_order_relaxed)) return {};
+    return Status(Code::kCancelled, "the stop token asked for it, out and lse are incomplete");
+  }
+
+ private:
+  void run_unit(const Unit& unit, std::byte* scratch) {
+    const PlanItem& item = plan_.items[static_cast<size_t>(unit.item)];
+    const PlanTile& tile = plan_.tiles[static_cast<size_t>(item.tile)];
+    AttendTask task = task_of(tile, unit, scratch);
+    const KeyRange keys = keys_of(tile, item, unit);
+    task.key_begin = keys.begin;
+    task.key_end = keys.end;
+
+    const bool caller_merges = args_.partial.acc != nullptr;
+    const PartialTarget target = caller_merges ? callers_target(tile, unit) : own_target(tile);
+    if (caller_merges) {
+      task.partial = &target;
+      task.partial_first_split = 0;
+      clear_unseen_splits(target, tile, item, unit, keys);
+    } else if (tile.num_items > 1) {
+      task.partial = &target;
+      task.partial_first_split = tile.first_split;
+    }
+    table_.attend[static_cast<int>(args_.kv.dtype)](task);
+    if (!caller_merges && tile.num_items > 1) finish_merge_group(tile, unit, target, scratch);
+  }
+
+  // The keys of the item that tokens of the unit see: a piece of a causal tile ends earlier.
+  [[nodiscard]] KeyRange keys_of(const PlanTile& tile, const PlanItem& item,
+                                 const Unit& unit) const {
+    const PlanSequence& seq = plan_.sequences[static_cast<size_t>(tile.seq)];
+    const int64_t first = int64_t{seq.q_start} + tile.token_begin + unit.token_begin;
+    const int64_t last = int64_t{seq.q_start} + tile.token_begin + unit.token_end - 1;
+    int64_t begin = std::max<int64_t>(tile.key_begin, int64_t{item.split_begin} * kSplitKeys);
+    int64_t end = std::min<int64_t>(tile.key_end, int64_t{item.split_end} * kSplitKeys);
+    if (plan_.spec.window_left >= 0) begin = std::max(begin, first - plan_.spec.window_left);
+    if (plan_.spec.window_right >= 0) end = std::min(end, last + plan_.spec.window_right + 1);
+    if (begin >= end) return {0, 0};
+    return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
+  }
+
+  [[nodiscard]] AttendTask task_of(const PlanTile& tile, const Unit& unit,
+                                   std::byte* scratch) const {
+    const AttentionSpec& spec = plan_.spec;
+    const PlanSequence& seq = plan_.sequences[static_cast<size_t>(tile.seq)];
+    const int64_t row = int64_t{seq.q_begin} + tile.token_begin + unit.token_begin;
+    AttendTask task{};
+    task.q = static_cast<const std::byte*>(args_.q.data) +
+             row * args_.q.strides[0] * size_of(args_.q.dtype);
+    task.q_dtype = args_.q.dtype;
+    task.q_token_stride = args_.q.strides[0];
+    task.q_head_stride = args_.q.strides[1];
+    task.kv = source_of(seq);
+    task.tokens = unit.token_end - unit.token_begin;
+    task.heads_q = spec.num_heads_q;
+    task.group = spec.num_heads_q / spec.num_heads_kv;
+    task.head_dim = spec.head_dim;
+    task.head_dim_v = spec.head_dim_v;
+    task.kv_head_begin = unit.kv_head_begin;
+    task.kv_head_end = unit.kv_head_end;
+    task.kv_len = seq.kv_len;
+    task.q_position = seq.q_start + tile.token_begin + unit.token_begin;
+    task.window_left = spec.window_left;
+    task.window_right = spec.window_right;
+    task.scale = *spec.softmax_scale;
+    task.softcap = spec.softcap;
+    if (spec.has_alibi) {
+      const auto heads = static_cast<size_t>(spec.num_heads_q);
+      const bool per_sequence = args_.alibi_slopes.size() != heads;
+      task.alibi =
+          args_.alibi_slopes.data() + (per_sequence ? static_cast<size_t>(tile.seq) * heads : 0);
+    }
+    if (args_.rotary_q.cos != nullptr) task.rotary_q = &args_.rotary_q;
+    task.rotary_q_constant = args_.rotary_q_constant;
+    task.rotary_q_base = seq.q_start;
+    task.out = output_at(row);
+    task.scratch = scratch;
+    return task;
+  }
+
+  [[nodiscard]] KvSource source_of(const PlanSequence& seq) const {
+    const KvView& kv = args_.kv;
+    const KvStrides& v = kv.v_is_k_prefix ? kv.k_strides : kv.v_strides;
+    KvSource source;
+    source.k = kv.k;
+    source.v = kv.v_is_k_prefix ? kv.k : kv.v;
+    source.k_page_stride = kv.k_strides.page;
+    source.k_token_stride = kv.k_strides.token;
+    source.k_head_stride = kv.k_strides.head;
+    source.v_page_stride = v.page;
+    source.v_token_stride = v.token;
+    source.v_head_stride = v.head;
+    source.pages = seq.pages;
+    source.first_slot = seq.first_slot;
+    source.page_size = plan_.page_size;
+    return source;
+  }
+
+  [[nodiscard]] OutputTarget output_at(int64_t row) const {
+    OutputTarget target = output_target(args_.out, args_.lse, plan_.total_q, row);
+    target.sinks = plan_.spec.has_sinks ? args_.sinks.data() : nullptr;
+    return target;
+  }
+
+  [[nodiscard]] PartialTarget own_target(const PlanTile& tile) const {
+    if (tile.num_items <= 1) return {};
+    const AttentionSpec& spec = plan_.spec;
+    const int64_t state = tile.partial_token * spec.num_heads_q;
+    PartialTarget target;
+    target.acc = reinterpret_cast<float*>(memory_ + layout_.acc) + state * spec.head_dim_v;
+    target.ref = reinterpret_cast<float*>(memory_ + layout_.ref) + state;
+    target.sum = reinterpret_cast<float*>(memory_ + layout_.sum) + state;
+    target.split_stride = int64_t{tile.token_end - tile.token_begin} * spec.num_heads_q;
+    return target;
+  }
+
+  [[nodiscard]] PartialTarget callers_target(const PlanTile& tile, const Unit& unit) const {
+    const AttentionSpec& spec = plan_.spec;
+    const PlanSequence& seq = plan_.sequences[static_cast<size_t>(tile.seq)];
+    const int64_t row = int64_t{seq.q_begin} + tile.token_begin + unit.token_begin;
+    const int64_t state = row * spec.num_heads_q;
+    PartialTarget target;
+    target.acc = args_.partial.acc + state * spec.head_dim_v;
+    target.ref = args_.partial.ref + state;
+    target.sum = args_.partial.sum + state;
+    target.split_stride = int64_t{plan_.total_q} * spec.num_heads_q;
+    return target;
+  }
+
+  // The caller's partials have a slot for every split; those that the unit's kernel will not reach
+  // get the neutral state. The first item of a tile answers for the splits before it, the last one
+  // for those after it.
+  void clear_unseen_splits(const PartialTarget& target, const PlanTile& tile, const PlanItem& item,
+                           const Unit& unit, const KeyRange& keys) const {
+    const bool first = item.split_begin == tile.first_split;
+    const bool last = item.split_end == tile.first_split + tile.num_splits;
+    const int32_t begin = first ? 0 : item.split_begin;
+    const int32_t end = last ? args_.partial.num_splits : item.split_end;
+    const int32_t seen_begin = keys.end == 0 ? end : keys.begin / kSplitKeys;
+    const int32_t seen_end = keys.end == 0 ? end : (keys.end - 1) / kSplitKeys + 1;
+    const int32_t heads_q = plan_.spec.num_heads_q;
+    const int32_t group = heads_q / plan_.spec.num_heads_kv;
+    const int32_t head_dim_v = plan_.spec.head_dim_v;
+    for (int32_t split = begin; split < end; ++split) {
+      if (split >= seen_begin && split < seen_end) continue;
+      for (int32_t token = 0; token < unit.token_end - unit.token_begin; ++token) {
+        for (int32_t h = unit.kv_head_begin * group; h < unit.kv_head_end * group; ++h) {
+          const int64_t state = split * target.split_stride + int64_t{token} * heads_q + h;
+          std::memset(target.acc + state * head_dim_v, 0,
+                      static_cast<size_t>(head_dim_v) * sizeof(float));
+          target.ref[state] = -std::numeric_limits<float>::infinity();
+          target.sum[state] = 0.0f;
+        }
+      }
+    }
+  }
+
+  // The last of the tile's items to arrive sees all states of these heads and folds them.
+  void finish_merge_group(const PlanTile& tile, const Unit& unit, const PartialTarget& target,
+                          std::byte* scratch) {
+    const int64_t counter = int64_t{tile.merge_group} * plan_.spec.num_heads_kv + unit.head_chunk;
+    if (counters_[counter].fetch_add(1, std::memory_order_acq_rel) + 1 != tile.num_items) return;
+
+    const int32_t group = plan_.spec.num_heads_q / plan_.spec.num_heads_kv;
+    const PlanSequence& seq = plan_.sequences[static_cast<size_t>(tile.seq)];
+    MergeTaskRows task{};
+    task.partials = &target;
+    task.num_splits = &tile.num_splits;
+    task.num_targets = 1;
+    task.tokens = tile.token_end - tile.token_begin;
+    task.head_begin = unit.kv_head_begin * group;
+    task.head_end = unit.kv_head_end * group;
+    task.heads_q = plan_.spec.num_heads_q;
+    task.head_dim_v = plan_.spec.head_dim_v;
+    task.out = output_at(int64_t{seq.q_begin} + tile.token_begin);
+    task.scratch = reinterpret_cast<float*>(scratch);
+    table_.merge(task);
+  }
+
+  const KernelTable& table_;
+  const PlanData& plan_;
+  const AttendArgs& args_;
+  const Schedule schedule_;
+  const WorkspaceLayout layout_;
+  std::byte* memory_;
+  std::atomic<int32_t>* counters_;
+  std::atomic<int64_t> next_unit_{0};
+  std::atomic<bool> stopped_{false};
+};
+
+}  // namespace
+
+size_t attend_workspace_bytes(const PlanData& plan, int32_t workers) noexcept {
+  return lay_out(plan, workers).total;
+}
+
+Status run_attend(const KernelTable& table, WorkerTeam& team, const PlanData& plan,
+                  const AttendArgs& args, std::span<std::byte> workspace) {
+  const int32_t threads = team.size();
+  AttendRun run(table, plan, args, workspace, threads);
+  const auto workers = static_cast<int32_t>(std::min<int64_t>(threads, run.num_units()));
+  team.run(workers, [&](int32_t worker) { run.work(worker); });
+  return run.result();
+}
+
+}  // namespace attnrt::cpu
