@@ -11,7 +11,10 @@ case "${1:-}" in
     echo "Installs what is missing, builds the release preset, runs attnrt-perf replay."
     exit 0
     ;;
-  *) echo "demo: unknown option $1; to give options of the replay: build/release/attnrt-perf replay --help" >&2 && exit 2 ;;
+  *)
+    echo "demo: unknown option $1. Your own replay: build/release/attnrt-perf replay --help" >&2
+    exit 2
+    ;;
 esac
 
 scripts/setup.sh

@@ -55,5 +55,5 @@ fi
 
 have=$(cmake --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p')
 if [[ $(printf '%s\n' 3.25 "$have" | sort -V | head -n 1) != 3.25 ]]; then
-  die "CMake $have is too old: 3.25 or newer is needed (Debian 12, Ubuntu 24.04, or pip install cmake)"
+  die "CMake $have is too old: 3.25 or newer is needed (Debian 12, Ubuntu 24.04, pip)."
 fi
