@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// CPUID says what the CPU has, XGETBV which registers the operating system saves.
+#include "backends/cpu/cpu_features.hpp"
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
+
+namespace attnrt::cpu {
+namespace {
+
+struct FeatureName {
+  uint32_t bit;
+  const char* name;
+};
+
+constexpr FeatureName kNames[] = {
+    {kFeatureAvx2, "avx2"},         {kFeatureFma, "fma"},           {kFeatureF16c, "f16c"},
+    {kFeatureAvx512f, "avx512f"},   {kFeatureAvx512cd, "avx512cd"}, {kFeatureAvx512bw, "avx512bw"},
+    {kFeatureAvx512dq, "avx512dq"}, {kFeatureAvx512vl, "avx512vl"},
+};
+
+#if defined(__x86_64__) || defined(__i386__)
+
+constexpr uint32_t kYmmState = 0x06;  // XMM and YMM
+constexpr uint32_t kZmmState = 0xe6;  // and opmask, ZMM low, ZMM high
+
+// Inline assembly, because the intrinsic needs -mxsave and this file is compiled without -m flags.
+uint32_t saved_registers() noexcept {
+  uint32_t low = 0;
+  uint32_t high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
+}
+
+bool has_bit(uint32_t word, int bit) noexcept { return ((word >> bit) & 1u) != 0; }
+
+uint32_t detect() noexcept {
+  uint32_t eax = 0;
+  uint32_t ebx = 0;
+  uint32_t ecx = 0;
+  uint32_t edx = 0;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return 0;
+  const bool os_saves = has_bit(ecx, 27);
+  const uint32_t saved = os_saves ? saved_registers() : 0;
+  const bool ymm = (saved & kYmmState) == kYmmState && has_bit(ecx, 28);
+  const bool zmm = ymm && (saved & kZmmState) == kZmmState;
+  uint32_t bits = 0;
+  const auto set = [&bits](bool on, CpuFeature feature) {
+    if (on) bits |= feature;
+  };
+  set(ymm && has_bit(ecx, 12), kFeatureFma);
+  set(ymm && has_bit(ecx, 29), kFeatureF16c);
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return bits;
+  set(ymm && has_bit(ebx, 5), kFeatureAvx2);
+  set(zmm && has_bit(ebx, 16), kFeatureAvx512f);
+  set(zmm && has_bit(ebx, 17), kFeatureAvx512dq);
+  set(zmm && has_bit(ebx, 28), kFeatureAvx512cd);
+  set(zmm && has_bit(ebx, 30), kFeatureAvx512bw);
+  set(zmm && has_bit(ebx, 31), kFeatureAvx512vl);
+  return bits;
+}
+
+#else
+
+uint32_t detect() noexcept { return 0; }
+
+#endif
+
+}  // namespace
+
+uint32_t cpu_features() noexcept {
+  static const uint32_t bits = detect();
+  return bits;
+}
+
+std::string missing_features(uint32_t needs, uint32_t have) {
+  std::string names;
+  for (const FeatureName& feature : kNames) {
+    if ((needs & ~have & feature.bit) == 0) continue;
+    if (!names.empty()) names += ", ";
+    names += feature.name;
+  }
+  return names.empty() ? names : names + " missing";
+}
+
+}  // namespace attnrt::cpu

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which instruction sets this CPU has and the operating system lets us use. Declarations and bits
+// only: kernel files, compiled under other -m flags, include this.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace attnrt::cpu {
+
+enum CpuFeature : uint32_t {
+  kFeatureAvx2 = 1u << 0,
+  kFeatureFma = 1u << 1,
+  kFeatureF16c = 1u << 2,
+  kFeatureAvx512f = 1u << 3,
+  kFeatureAvx512cd = 1u << 4,
+  kFeatureAvx512bw = 1u << 5,
+  kFeatureAvx512dq = 1u << 6,
+  kFeatureAvx512vl = 1u << 7,
+};
+
+/// Bits of this machine; found once.
+uint32_t cpu_features() noexcept;
+
+/// "avx512f missing", "avx2, fma missing"; empty when `have` covers `needs`.
+std::string missing_features(uint32_t needs, uint32_t have);
+
+}  // namespace attnrt::cpu
