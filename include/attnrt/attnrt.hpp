@@ -4,6 +4,7 @@
 
 #include "attnrt/attention.hpp"   // IWYU pragma: export
 #include "attnrt/batch.hpp"       // IWYU pragma: export
+#include "attnrt/expr.hpp"        // IWYU pragma: export
 #include "attnrt/flash_attn.hpp"  // IWYU pragma: export
 #include "attnrt/kv_cache.hpp"    // IWYU pragma: export
 #include "attnrt/runtime.hpp"     // IWYU pragma: export

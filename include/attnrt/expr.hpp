@@ -87,7 +87,7 @@ class Expr {
     if constexpr (std::is_same_v<T, bool>) {
       *this = predicate_literal(value);
     } else if constexpr (std::is_integral_v<T>) {
-      const bool fits = !std::is_unsigned_v<T> || value <= static_cast<uint64_t>(INT64_MAX);
+      const bool fits = std::is_signed_v<T> || static_cast<uint64_t>(value) <= INT64_MAX;
       *this = int_literal(fits ? static_cast<int64_t>(value) : INT64_MAX);
     } else {
       *this = float_literal(static_cast<float>(value));

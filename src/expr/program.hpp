@@ -36,12 +36,18 @@ struct Bound {
   bool operator==(const Bound&) const = default;
 };
 
+/// A part of a conjunction: the node, or its negation.
+struct Conjunct {
+  int32_t node = -1;
+  bool negated = false;
+};
+
 /// A mask as a conjunction of closed forms and the rest: the mask is true exactly where all hold.
 struct MaskForm {
   std::vector<Bound> right;        // kv - q <= bound; causal: literal 0
   std::vector<Bound> left;         // q - kv <= bound; a window of w keys before q: w
   std::vector<int32_t> documents;  // slots of tables d of integers with d[q] == d[kv]
-  std::vector<int32_t> rest;       // nodes: the conjuncts that are none of these
+  std::vector<Conjunct> rest;      // the parts that are none of these
   [[nodiscard]] bool exact() const { return rest.empty(); }
   [[nodiscard]] bool causal() const;  // one of `right` is the literal 0
 };

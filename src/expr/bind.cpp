@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Values of slots, checked against what a program asks for.
+#include <algorithm>
+#include <string>
+
+#include "attnrt/tensor.hpp"
+#include "src/expr/program.hpp"
+
+namespace attnrt::expr {
+namespace {
+
+std::string quote(const Slot& slot) { return "slot '" + slot.name + "'"; }
+
+Status error(const Slot& slot, const std::string& what) {
+  return Status(Code::kInvalidArgument, quote(slot) + what);
+}
+
+std::string describe(SlotKind kind) {
+  if (kind == SlotKind::kBuffer) return "a buffer";
+  return kind == SlotKind::kInt ? "an integer" : "a float";
+}
+
+template <class T>
+bool ascending(const BoundSlot& slot) {
+  const T* data = static_cast<const T*>(slot.data);
+  for (int64_t i = 1; i < slot.shape[0]; ++i) {
+    if (data[i * slot.strides[0]] < data[(i - 1) * slot.strides[0]]) return false;
+  }
+  return true;
+}
+
+bool ascending_bf16(const BoundSlot& slot) {
+  const uint16_t* data = static_cast<const uint16_t*>(slot.data);
+  for (int64_t i = 1; i < slot.shape[0]; ++i) {
+    const float previous = bf16_to_f32(data[(i - 1) * slot.strides[0]]);
+    if (bf16_to_f32(data[i * slot.strides[0]]) < previous) return false;
+  }
+  return true;
+}
+
+bool keeps_promise(const BoundSlot& slot) {
+  switch (slot.element) {
+    case ElementType::kI32:
+      return ascending<int32_t>(slot);
+    case ElementType::kI8:
+      return ascending<int8_t>(slot);
+    case ElementType::kBool:
+      return ascending<uint8_t>(slot);
+    case ElementType::kF32:
+      return ascending<float>(slot);
+    case ElementType::kBF16:
+      break;
+  }
+  return ascending_bf16(slot);
+}
+
+Status bind_buffer(const Slot& slot, const SlotValue& value, BoundSlot& bound) {
+  if (value.element != slot.element) {
+    return error(slot, std::string(" has elements of ") + to_string(value.element) +
+                           ", the expression reads " + to_string(slot.element));
+  }
+  if (value.rank != slot.rank) {
+    return error(slot, " has rank " + std::to_string(value.rank) + ", the expression indexes " +
+                           std::to_string(slot.rank));
+  }
+  if (value.data == nullptr) return error(slot, " has no data");
+  for (int32_t i = 0; i < slot.rank; ++i) {
+    const auto dimension = static_cast<size_t>(i);
+    const std::string where = "[" + std::to_string(i) + "] is ";
+    if (value.shape[dimension] < 1) {
+      return error(slot, ": shape" + where + std::to_string(value.shape[dimension]));
+    }
+    if (value.strides[dimension] < 0) {
+      return error(slot, ": strides" + where + std::to_string(value.strides[dimension]));
+    }
+  }
+  bound.data = value.data;
+  bound.rank = value.rank;
+  bound.shape = value.shape;
+  bound.strides = value.strides;
+  if (slot.sorted && !keeps_promise(bound)) return error(slot, " is declared sorted and is not");
+  return {};
+}
+
+}  // namespace
+
+Status bind(std::span<const Slot> slots, std::span<const SlotValue> values, Bindings& bindings) {
+  bindings.slots.assign(slots.size(), {});
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const Slot& slot = slots[i];
+    const auto value = std::ranges::find(values, std::string_view(slot.name), &SlotValue::name);
+    if (value == values.end()) return error(slot, " has no value");
+    if (value->kind != slot.kind) {
+      return error(slot,
+                   " is " + describe(value->kind) + ", the expression uses " + describe(slot.kind));
+    }
+    BoundSlot& bound = bindings.slots[i];
+    bound.kind = slot.kind;
+    bound.element = slot.element;
+    bound.float_value = value->float_value;
+    bound.int_value = value->int_value;
+    if (slot.kind == SlotKind::kInt && (bound.int_value < -kMaxInt || bound.int_value > kMaxInt)) {
+      return error(slot, " is " + std::to_string(bound.int_value) + ", beyond 2^40");
+    }
+    if (slot.kind != SlotKind::kBuffer) continue;
+    if (Status status = bind_buffer(slot, *value, bound); !status.ok()) return status;
+  }
+  return {};
+}
+
+SlotValue int_value(std::string_view name, int64_t value) {
+  SlotValue made;
+  made.name = name;
+  made.int_value = value;
+  return made;
+}
+
+SlotValue float_value(std::string_view name, float value) {
+  SlotValue made;
+  made.name = name;
+  made.kind = SlotKind::kFloat;
+  made.float_value = value;
+  return made;
+}
+
+SlotValue buffer_value(std::string_view name, ElementType element, const void* data,
+                       std::initializer_list<int64_t> shape) {
+  SlotValue made;
+  made.name = name;
+  made.kind = SlotKind::kBuffer;
+  made.element = element;
+  made.data = data;
+  made.rank = static_cast<int32_t>(shape.size());
+  if (shape.size() > made.shape.size()) return made;
+  std::ranges::copy(shape, made.shape.begin());
+  int64_t stride = 1;
+  for (size_t i = shape.size(); i-- > 0;) {
+    made.strides[i] = stride;
+    stride *= made.shape[i];
+  }
+  return made;
+}
+
+}  // namespace attnrt::expr
