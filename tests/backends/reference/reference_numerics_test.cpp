@@ -190,8 +190,8 @@ TEST_SUITE("reference") {
     task.lse = output.lse_view;
     task.sinks = &sink;
     std::unique_ptr<BackendState> state;
-    REQUIRE(reference_backend().create_state({}, state).ok());
-    REQUIRE(reference_backend().merge(*state, task).ok());
+    REQUIRE(reference::reference_backend().create_state({}, state).ok());
+    REQUIRE(reference::reference_backend().merge(*state, task).ok());
     test::ProblemShape with_sink = shape;
     with_sink.spec.has_sinks = true;
     test::Problem whole(with_sink);
@@ -218,22 +218,22 @@ TEST_SUITE("reference") {
     task.out = dense_tensor(static_cast<void*>(out.data()), DType::kF32, 1, 1, 2);
     task.lse = LseView{&lse};
     std::unique_ptr<BackendState> state;
-    REQUIRE(reference_backend().create_state({}, state).ok());
+    REQUIRE(reference::reference_backend().create_state({}, state).ok());
 
     const std::vector<StateView> three{{view(none), &empty}, {view(a), &ln2}, {view(b), &ln6}};
     task.states = three;
-    REQUIRE(reference_backend().merge(*state, task).ok());
+    REQUIRE(reference::reference_backend().merge(*state, task).ok());
     CHECK(double{out[0]} == close((2 * 10.0 + 6 * 20.0) / 8));
     CHECK(double{out[1]} == close((2 * 1.0 + 6 * 2.0) / 8));
     CHECK(double{lse} == close(std::log(8.0)));
 
     const std::vector<StateView> nothing{{view(none), &empty}, {view(none), &empty}};
     task.states = nothing;
-    REQUIRE(reference_backend().merge(*state, task).ok());
+    REQUIRE(reference::reference_backend().merge(*state, task).ok());
     CHECK(out == none);
     CHECK(lse == empty);
     task.sinks = &ln2;
-    REQUIRE(reference_backend().merge(*state, task).ok());
+    REQUIRE(reference::reference_backend().merge(*state, task).ok());
     CHECK(out == none);
     CHECK(lse == ln2);
   }
