@@ -22,8 +22,11 @@ struct Expected {
 
 Expected expect(const Problem& problem);
 
-/// out and lse within the bounds, NaN and infinities exactly where the reference has them, nothing
-/// written between rows.
+/// `out` within the bound, NaN and infinities exactly where the reference has them, nothing written
+/// between rows.
+std::string check_out(const Problem& problem, const Expected& expected, const Output& output);
+
+/// The same, and the LSE.
 std::string check_close(const Problem& problem, const Expected& expected, const Output& output);
 
 /// Plans, attends and returns the status' message, or "ok".
