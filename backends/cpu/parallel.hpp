@@ -27,7 +27,7 @@ class WorkerTeam {
     }
     // oneTBB orders what workers see and leave behind, but ThreadSanitizer cannot look into a
     // library that was built without it. Two atomics, touched once per worker, say the same where
-    // it looks, so that it needs no suppressions and reports every race of ours.
+    // it looks, so that it reports every race of ours and none of oneTBB's making.
     struct Shared {
       const Body& body;
       std::atomic<bool> begun{false};
