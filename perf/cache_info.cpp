@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// How much cache and memory this machine has, from sysfs, procfs and the cgroup.
+// How much cache and memory this machine has, from sysfs and the cgroup.
 #include "perf/cache_info.hpp"
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
+
+#include "perf/environment.hpp"
 
 namespace attnrt::perf {
 namespace {
@@ -29,14 +31,6 @@ int64_t parse_size(const std::string& text) {
   if (i < text.size() && text[i] == 'K') value *= 1024;
   if (i < text.size() && text[i] == 'M') value *= 1024 * 1024;
   return value;
-}
-
-// Bytes that this cgroup (version 2) may still take; -1 where it has no limit.
-int64_t cgroup_room_bytes() {
-  const std::string limit = first_word("/sys/fs/cgroup/memory.max");
-  const std::string used = first_word("/sys/fs/cgroup/memory.current");
-  if (limit.empty() || used.empty() || limit == "max") return -1;
-  return std::max<int64_t>(0, parse_size(limit) - parse_size(used));
 }
 
 }  // namespace
@@ -63,16 +57,12 @@ int64_t last_level_cache_bytes(const std::string& cpu_root) {
   return total;
 }
 
-int64_t available_memory_bytes(const std::string& meminfo) {
-  std::ifstream in(meminfo);
-  std::string key;
-  int64_t available = 0;
-  int64_t kib = 0;
-  for (std::string unit; in >> key >> kib; std::getline(in, unit)) {
-    if (key == "MemAvailable:") available = kib * 1024;
-  }
-  const int64_t room = cgroup_room_bytes();
-  return room < 0 || available == 0 ? available : std::min(available, room);
+int64_t memory_room_bytes(const std::string& cgroup_root) {
+  const int64_t available = available_memory_bytes();
+  const std::string limit = first_word(fs::path(cgroup_root) / "memory.max");
+  const std::string used = first_word(fs::path(cgroup_root) / "memory.current");
+  if (available == 0 || limit.empty() || used.empty() || limit == "max") return available;
+  return std::min(available, std::max<int64_t>(0, parse_size(limit) - parse_size(used)));
 }
 
 }  // namespace attnrt::perf

@@ -11,7 +11,8 @@ namespace attnrt::perf {
 /// CPUs share it; 0 where nothing is listed.
 int64_t last_level_cache_bytes(const std::string& cpu_root = "/sys/devices/system/cpu");
 
-/// MemAvailable of `meminfo`, lowered to what the cgroup still allows; 0 where unknown.
-int64_t available_memory_bytes(const std::string& meminfo = "/proc/meminfo");
+/// available_memory_bytes(), lowered to what the cgroup (version 2) at `cgroup_root` still allows;
+/// 0 where unknown.
+int64_t memory_room_bytes(const std::string& cgroup_root = "/sys/fs/cgroup");
 
 }  // namespace attnrt::perf

@@ -105,7 +105,7 @@ SweepSettings parse_settings(const SweepOptions& options) {
                                           : parse_count("--rotation", options.rotation);
   // The copies and the probe's memory, and a fifth left to everything else. Where the system does
   // not say how much there is, a modest guess.
-  const int64_t available = available_memory_bytes();
+  const int64_t available = memory_room_bytes();
   settings.cold_rule.budget_bytes = available > 0 ? available / 5 * 2 : int64_t{1} << 30;
   return settings;
 }

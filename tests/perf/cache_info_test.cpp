@@ -47,16 +47,19 @@ TEST_CASE("a machine that lists no caches has none that we know of") {
   CHECK(last_level_cache_bytes((scratch.root / "missing").string()) == 0);
 }
 
-TEST_CASE("available memory") {
+TEST_CASE("a cgroup leaves less than the machine has") {
   Scratch scratch;
-  scratch.write("meminfo", "MemTotal:       2048 kB\nMemFree:   3 kB\nMemAvailable:   1024 kB");
-  const int64_t available = available_memory_bytes((scratch.root / "meminfo").string());
-  CHECK(available > 0);
-  CHECK(available <= 1024 * 1024);  // less where a cgroup leaves less
-  CHECK(available_memory_bytes((scratch.root / "missing").string()) == 0);
+  const std::string root = scratch.root.string();
+  const int64_t machine = memory_room_bytes(root);  // no cgroup there
+  REQUIRE(machine > (int64_t{1} << 20));
+  scratch.write("memory.current", "3000");
+  scratch.write("memory.max", "max");
+  CHECK(memory_room_bytes(root) > (int64_t{1} << 20));
+  scratch.write("memory.max", "10000");
+  CHECK(memory_room_bytes(root) == 7000);
+  scratch.write("memory.current", "11000");
+  CHECK(memory_room_bytes(root) == 0);
 }
-
-TEST_CASE("this machine has memory") { CHECK(available_memory_bytes() > (int64_t{1} << 20)); }
 
 }  // namespace
 }  // namespace attnrt::perf

@@ -42,7 +42,10 @@ TEST_CASE("the time is that of the slowest thread") {
   CHECK(seconds < 5.0);
 }
 
-TEST_CASE("a team that never ran ends") { const ProbeTeam team(4); CHECK(team.num_threads() == 4); }
+TEST_CASE("a team that never ran ends") {
+  const ProbeTeam team(4);
+  CHECK(team.num_threads() == 4);
+}
 
 }  // namespace
 }  // namespace attnrt::perf

@@ -49,8 +49,7 @@ TEST_CASE("malformed lists name the option, the item and what is wrong") {
   CHECK(message_of("") == "--kv-len: '' has an empty item");
   CHECK(message_of("1,,2") == "--kv-len: '1,,2' has an empty item");
   CHECK(message_of("1,2,") == "--kv-len: '1,2,' has an empty item");
-  CHECK(message_of("1:8") ==
-        "--kv-len: '1:8' needs a step: begin:end*factor or begin:end+step");
+  CHECK(message_of("1:8") == "--kv-len: '1:8' needs a step: begin:end*factor or begin:end+step");
   CHECK(message_of("8:1*2") == "--kv-len: '8:1*2' begins after its end");
   CHECK(message_of("1:8+0") == "--kv-len: '1:8+0' needs a step of at least 1");
   CHECK(message_of("0:8*2") ==
