@@ -96,7 +96,7 @@ std::vector<int> factor_levels() {
 
 // Multiply-adds of one problem's reference. Keeps the suite within its minute; problems that would
 // cost more get fewer keys.
-constexpr int64_t kBudget = 700'000;
+constexpr int64_t kBudget = 500'000;
 
 class ShapeMaker {
  public:
