@@ -31,8 +31,9 @@ int64_t extent(const Axes& axes, int64_t dim) noexcept {
   return elements;
 }
 
-// Strides of axes with one element are never used, so any value is fine there.
+// Strides of empty tensors and of axes with one element are never used: any value is fine.
 Status check_strides(ArgName name, Axes axes, int64_t dim, DType dtype, Access access) {
+  if (extent(axes, dim) == 0) return {};
   for (const Axis& axis : axes) {
     if (axis.size > 1 && axis.stride <= 0) {
       return refuse(name, axis.name, " is ", axis.stride, ", must be positive");
@@ -41,7 +42,7 @@ Status check_strides(ArgName name, Axes axes, int64_t dim, DType dtype, Access a
   if (capped_mul(extent(axes, dim), size_of(dtype)) == kHuge) {
     return refuse(name, " does not fit into memory: its strides reach beyond 2^63 bytes");
   }
-  if (access == Access::kRead || extent(axes, dim) == 0) return {};
+  if (access == Access::kRead) return {};
   // Rows are apart when each axis, in order of stride, steps over all that lies inside of it.
   std::sort(axes.begin(), axes.end(),
             [](const Axis& a, const Axis& b) { return a.stride < b.stride; });
