@@ -47,8 +47,8 @@ auto parse_items(std::string_view option, const std::string& text, Parse parse) 
 }
 
 bool parse_switch(std::string_view option, std::string_view text) {
-  if (text == "on") return true;
-  if (text == "off") return false;
+  if (text == "on" || text == "true") return true;  // CLI11 says true where the value is left out
+  if (text == "off" || text == "false") return false;
   throw BadInput(fmt::format("{} is '{}'; known: on, off", option, text));
 }
 
