@@ -11,6 +11,7 @@
 #include <sstream>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "perf/cli.hpp"
@@ -34,12 +35,17 @@ Outcome sweep(const std::vector<std::string>& options, const std::stop_token& st
   return {exit_code, out.str(), err.str()};
 }
 
-// Small, hot and short, with `more` behind.
-std::vector<std::string> tiny(const std::vector<std::string>& more) {
-  std::vector<std::string> options{"--cache",  "hot", "--heads",       "4/2",  "--head-dim", "32",
-                                   "--kv-len", "64",  "--max-seconds", "0.02", "--threads",  "1"};
-  options.insert(options.end(), more.begin(), more.end());
-  return options;
+// Small, hot and short, unless `more` says otherwise.
+std::vector<std::string> tiny(std::vector<std::string> more) {
+  const std::pair<const char*, const char*> defaults[] = {
+      {"--cache", "hot"}, {"--heads", "4/2"},        {"--head-dim", "32"},
+      {"--kv-len", "64"}, {"--max-seconds", "0.02"}, {"--threads", "1"}};
+  for (const auto& [option, value] : defaults) {
+    if (std::find(more.begin(), more.end(), option) != more.end()) continue;
+    more.emplace_back(option);
+    more.emplace_back(value);
+  }
+  return more;
 }
 
 nlohmann::json rows_of(const Outcome& outcome) {
