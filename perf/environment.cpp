@@ -26,6 +26,12 @@ std::string value_of(const char* file, std::string_view key) {
   return {};
 }
 
+/// Bytes of a line such as "VmHWM:  123 kB"; 0 without it.
+int64_t kib_of(const char* file, std::string_view key) {
+  const std::string kib = value_of(file, key);
+  return kib.empty() ? 0 : std::stoll(kib) * 1024;
+}
+
 std::string compiler() {
 #if defined(__clang__)
   return fmt::format("Clang {}.{}.{}", __clang_major__, __clang_minor__, __clang_patchlevel__);
@@ -68,11 +74,9 @@ std::string huge_page_setting() {
   return line.substr(begin + 1, end - begin - 1);
 }
 
-int64_t peak_memory_bytes() {
-  const std::string kib = value_of("/proc/self/status", "VmHWM");
-  if (kib.empty()) return 0;
-  return std::stoll(kib) * 1024;
-}
+int64_t peak_memory_bytes() { return kib_of("/proc/self/status", "VmHWM"); }
+
+int64_t available_memory_bytes() { return kib_of("/proc/meminfo", "MemAvailable"); }
 
 std::vector<Fact> read_environment(const Context& context) {
   const std::string isa(context.isa());

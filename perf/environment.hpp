@@ -23,4 +23,7 @@ std::string huge_page_setting();
 /// Largest resident memory of this process so far (VmHWM); 0 if the system does not say.
 int64_t peak_memory_bytes();
 
+/// Memory that can be had without swapping (MemAvailable); 0 if the system does not say.
+int64_t available_memory_bytes();
+
 }  // namespace attnrt::perf

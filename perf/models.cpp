@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "perf/cli.hpp"
@@ -15,6 +16,7 @@ namespace {
 
 // Far above any model (576 is the largest), and small enough for every product to fit in int64.
 constexpr int64_t kMaxHeadDim = 65536;
+constexpr int64_t kMaxTokenElements = int64_t{1} << 24;
 constexpr int64_t kMaxWindow = int64_t{1} << 30;
 
 AttentionSpec causal_spec(int32_t heads_q, int32_t heads_kv, int32_t head_dim) {
@@ -111,6 +113,12 @@ Model custom_model(const ShapeNumbers& numbers) {
   AttentionSpec spec = causal_spec(heads.q, heads.kv, head_dim);
   if (numbers.head_dim_v != 0) {
     spec.head_dim_v = checked("--head-dim-v", numbers.head_dim_v, 1, kMaxHeadDim);
+  }
+  const int64_t elements = int64_t{heads.q} * std::max(head_dim, spec.head_dim_v);
+  if (elements > kMaxTokenElements) {
+    throw BadInput(fmt::format("{} heads of {} columns are {} elements a token; at most {}",
+                               heads.q, std::max(head_dim, spec.head_dim_v), elements,
+                               kMaxTokenElements));
   }
   if (numbers.mla && (heads.kv != 1 || spec.head_dim_v > head_dim)) {
     throw BadInput(fmt::format(

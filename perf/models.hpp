@@ -42,7 +42,7 @@ const Model& find_model(std::string_view name);
 /// A model by numbers, checked: throws BadInput naming the option.
 struct ShapeNumbers {
   std::string heads;  // "32/8"
-  int64_t head_dim = 0;
+  int64_t head_dim = 128;
   int64_t head_dim_v = 0;  // 0: head_dim
   int64_t window = 0;      // newest keys that a query sees, itself included; 0: all
   double softcap = 0.0;

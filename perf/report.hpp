@@ -31,7 +31,7 @@ struct Column {
   std::string unit;   // of the table: "us"
   int decimals = 2;   // of doubles in the table; CSV and JSON keep all digits
   bool in_table = true;
-  std::string section;  // vertical reports only: starts a new group of lines where it changes
+  std::string section = {};  // vertical reports only: starts a new group of lines where it changes
 };
 
 /// Rows may be added one by one: what is there when a command ends early is what gets printed.

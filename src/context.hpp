@@ -37,6 +37,7 @@ struct Context::Impl {
   // Reused by the flash_attn calls, so that a steady state allocates nothing.
   Plan plan;
   std::vector<int32_t> lengths, cu_seqlens_q, cu_seqlens_k, pages, positions;
+  WorkspacePool rotated_q;  // f32
 };
 
 /// The context's deferred status; OutOfMemory if even its Impl could not be made.

@@ -1,34 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Numbered workers on oneTBB: the only door to it in the library.
+// Numbered workers: what the rest of the backend sees of oneTBB, which only parallel.cpp includes.
 #pragma once
 
-#include <tbb/global_control.h>
-#include <tbb/info.h>
-#include <tbb/parallel_for.h>
-#include <tbb/partitioner.h>
-#include <tbb/task_arena.h>
-
+#include <atomic>
 #include <cstdint>
-#include <optional>
+#include <memory>
 
 namespace attnrt::cpu {
 
 /// Threads of one context: an arena of its own, or (0 threads) the one that the caller is in.
 class WorkerTeam {
  public:
-  explicit WorkerTeam(int32_t num_threads) {
-    if (num_threads == 0) return;
-    arena_.emplace(num_threads);
-    // oneTBB never starts more threads than cores unless it is told to.
-    if (num_threads > tbb::info::default_concurrency()) {
-      more_threads_.emplace(tbb::global_control::max_allowed_parallelism,
-                            static_cast<size_t>(num_threads));
-    }
-  }
+  explicit WorkerTeam(int32_t num_threads);
+  ~WorkerTeam();
 
-  [[nodiscard]] int32_t size() const noexcept {
-    return arena_ ? arena_->max_concurrency() : tbb::this_task_arena::max_concurrency();
-  }
+  [[nodiscard]] int32_t size() const noexcept;
 
   /// Calls body(worker) for each worker in [0, count), each once, in any order and on any threads:
   /// workers take their work from a shared counter, so it does not matter how many run at a time.
@@ -39,22 +25,31 @@ class WorkerTeam {
       if (count == 1) body(0);
       return;
     }
-    const auto all = [&] {
-      tbb::this_task_arena::isolate([&] {
-        tbb::parallel_for(
-            int32_t{0}, count, [&](int32_t worker) { body(worker); }, tbb::simple_partitioner());
-      });
+    // oneTBB orders what workers see and leave behind, but ThreadSanitizer cannot look into a
+    // library that was built without it. Two atomics, touched once per worker, say the same where
+    // it looks, so that it reports every race of ours and none of oneTBB's making.
+    struct Shared {
+      const Body& body;
+      std::atomic<bool> begun{false};
+      std::atomic<int32_t> ended{0};
+    } shared{body};
+    shared.begun.store(true, std::memory_order_release);
+    const auto work = [](void* context, int32_t worker) {
+      auto& all = *static_cast<Shared*>(context);
+      static_cast<void>(all.begun.load(std::memory_order_acquire));
+      all.body(worker);
+      all.ended.fetch_add(1, std::memory_order_release);
     };
-    if (arena_) {
-      arena_->execute(all);
-    } else {
-      all();
-    }
+    run_workers(count, work, &shared);
+    static_cast<void>(shared.ended.load(std::memory_order_acquire));
   }
 
  private:
-  std::optional<tbb::global_control> more_threads_;
-  std::optional<tbb::task_arena> arena_;
+  struct Arena;
+
+  void run_workers(int32_t count, void (*work)(void* context, int32_t worker), void* context);
+
+  std::unique_ptr<Arena> arena_;  // null: the caller's
 };
 
 }  // namespace attnrt::cpu

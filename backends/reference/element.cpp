@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 
 namespace attnrt::reference {
@@ -25,7 +26,9 @@ constexpr Format kFloat16{10, 5};
 constexpr int kDoubleFractionBits = 52;
 constexpr int kDoubleBias = 1023;
 
-double decode(Format format, uint16_t bits) {
+// The format is a constant, because this is what the reference spends most of its time on.
+template <Format format>
+double decode(uint16_t bits) {
   const uint64_t fraction = bits & ((uint64_t{1} << format.fraction_bits) - 1);
   const uint64_t exponent = (bits & 0x7fffu) >> format.fraction_bits;
   double magnitude = 0.0;
@@ -70,11 +73,25 @@ double load(DType dtype, const void* data, int64_t index) noexcept {
     case DType::kF32:
       return static_cast<const float*>(data)[index];
     case DType::kBF16:
-      return decode(kBFloat16, static_cast<const uint16_t*>(data)[index]);
+      return decode<kBFloat16>(static_cast<const uint16_t*>(data)[index]);
     case DType::kF16:
-      return decode(kFloat16, static_cast<const uint16_t*>(data)[index]);
+      return decode<kFloat16>(static_cast<const uint16_t*>(data)[index]);
   }
   return std::numeric_limits<double>::quiet_NaN();
+}
+
+void load_row(DType dtype, const void* data, int64_t index, std::span<double> row) noexcept {
+  if (dtype == DType::kF32) {
+    const float* values = static_cast<const float*>(data) + index;
+    for (size_t i = 0; i < row.size(); ++i) row[i] = values[i];
+    return;
+  }
+  const uint16_t* values = static_cast<const uint16_t*>(data) + index;
+  if (dtype == DType::kBF16) {
+    for (size_t i = 0; i < row.size(); ++i) row[i] = decode<kBFloat16>(values[i]);
+  } else {
+    for (size_t i = 0; i < row.size(); ++i) row[i] = decode<kFloat16>(values[i]);
+  }
 }
 
 void store(DType dtype, void* data, int64_t index, double value) noexcept {

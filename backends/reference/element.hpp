@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "attnrt/tensor.hpp"
 
@@ -11,6 +12,9 @@ namespace attnrt::reference {
 
 /// Element `index` of an array of `dtype`, exactly.
 double load(DType dtype, const void* data, int64_t index) noexcept;
+
+/// Elements [index, index + row.size()), exactly.
+void load_row(DType dtype, const void* data, int64_t index, std::span<double> row) noexcept;
 
 /// Rounds once, from double to nearest even; beyond the largest finite value comes infinity.
 void store(DType dtype, void* data, int64_t index, double value) noexcept;

@@ -126,15 +126,15 @@ std::vector<T> query_row(const Problem& p, const Sequence& s, RowIndex where) {
 
 template <class T>
 T score_of(const Problem& p, const Sequence& s, RowIndex where, int64_t key,
-           const std::vector<T>& query) {
+           const std::vector<T>& query, std::vector<double>& buffer) {
   const AttentionSpec& spec = p.spec;
   const KvView& kv = p.args.kv;
   const int64_t kv_head = where.q_head / (spec.num_heads_q / spec.num_heads_kv);
   const int64_t offset = key_offset(p, s, key, kv_head, kv.k_strides);
+  buffer.resize(query.size());
+  load_row(kv.dtype, kv.k, offset, buffer);
   T dot = 0;
-  for (int64_t d = 0; d < spec.head_dim; ++d) {
-    dot += query[at(d)] * static_cast<T>(load(kv.dtype, kv.k, offset + d));
-  }
+  for (size_t d = 0; d < query.size(); ++d) dot += query[d] * static_cast<T>(buffer[d]);
   // The default is a float too, so that leaving the scale out and passing it mean the same.
   const float scale =
       spec.softmax_scale.value_or(static_cast<float>(1.0 / std::sqrt(double(spec.head_dim))));
@@ -153,17 +153,23 @@ T score_of(const Problem& p, const Sequence& s, RowIndex where, int64_t key,
 }
 
 template <class T>
-void add_value(const Problem& p, const Sequence& s, RowIndex where, int64_t key, T weight,
-               State<T>& state) {
+struct Weighted {
+  int64_t key;
+  T weight;
+};
+
+template <class T>
+void add_value(const Problem& p, const Sequence& s, RowIndex where, Weighted<T> seen,
+               State<T>& state, std::vector<double>& buffer) {
   const KvView& kv = p.args.kv;
   const int64_t kv_head = where.q_head / (p.spec.num_heads_q / p.spec.num_heads_kv);
   const void* values = kv.v_is_k_prefix ? kv.k : kv.v;
   const KvStrides& strides = kv.v_is_k_prefix ? kv.k_strides : kv.v_strides;
-  const int64_t offset = key_offset(p, s, key, kv_head, strides);
-  for (int64_t d = 0; d < std::ssize(state.acc); ++d) {
-    const double value = load(kv.dtype, values, offset + d);
-    state.acc[at(d)] += weight * static_cast<T>(value);
-    state.max_abs_value = std::fmax(state.max_abs_value, std::fabs(value));
+  buffer.resize(state.acc.size());
+  load_row(kv.dtype, values, key_offset(p, s, seen.key, kv_head, strides), buffer);
+  for (size_t d = 0; d < buffer.size(); ++d) {
+    state.acc[d] += seen.weight * static_cast<T>(buffer[d]);
+    if (std::fabs(buffer[d]) > state.max_abs_value) state.max_abs_value = std::fabs(buffer[d]);
   }
 }
 
@@ -176,21 +182,20 @@ State<T> soften(const Problem& p, RowIndex where, KeyRange keys) {
   const std::vector<T> query = query_row<T>(p, s, where);
   State<T> state;
   state.acc.assign(at(value_dim(p.spec)), T{0});
-  std::vector<int64_t> seen;
-  std::vector<T> scores;
+  std::vector<double> buffer;
+  std::vector<Weighted<T>> seen;
   for (int64_t key = keys.begin; key < keys.end && key < s.kv_len; ++key) {
     if (!visible(p.spec, s, position, key)) continue;
-    const T score = score_of(p, s, where, key, query);
-    seen.push_back(key);
-    scores.push_back(score);
+    const T score = score_of(p, s, where, key, query, buffer);
+    seen.push_back({key, score});
     if (score > state.max || std::isnan(score)) state.max = score;
     state.max_abs_score = std::fmax(state.max_abs_score, std::fabs(double(score)));
   }
   if (state.max == -std::numeric_limits<T>::infinity()) return state;
-  for (size_t i = 0; i < seen.size(); ++i) {
-    const T weight = std::exp(scores[i] - state.max);
-    state.sum += weight;
-    add_value(p, s, where, seen[i], weight, state);
+  for (Weighted<T>& one : seen) {
+    one.weight = std::exp(one.weight - state.max);  // it held the score until here
+    state.sum += one.weight;
+    add_value(p, s, where, one, state, buffer);
   }
   return state;
 }

@@ -9,11 +9,8 @@
 #include "backends/reference/element.hpp"
 #include "backends/reference/reference.hpp"
 
-namespace attnrt {
+namespace attnrt::reference {
 namespace {
-
-using reference::load;
-using reference::store;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kLn2 = 0.69314718055994530942;
@@ -85,7 +82,7 @@ void store_row(const StoreRow& row, DType dtype, void* cache, int64_t offset) {
   for (size_t d = 0; d < values.size(); ++d) {
     values[d] = load(source.dtype, source.data, first + static_cast<int64_t>(d));
   }
-  reference::rotate(row.rotary, row.position, values.data());
+  rotate(row.rotary, row.position, values.data());
   for (size_t d = 0; d < values.size(); ++d) {
     store(dtype, cache, offset + static_cast<int64_t>(d), values[d]);
   }
@@ -159,7 +156,7 @@ void merge_row(const MergeTask& task, int64_t token, int64_t head) {
     store(out.dtype, out.data, token * out.strides[0] + head * out.strides[1] + d, value);
   }
   const double lse = empty ? -kInfinity : merged.max + std::log(merged.sum);
-  reference::store_lse(task.lse, token, head, total_q, heads, lse);
+  store_lse(task.lse, token, head, total_q, heads, lse);
 }
 
 class ReferenceState final : public BackendState {};
@@ -236,4 +233,4 @@ const Backend& reference_backend() noexcept {
   return backend;
 }
 
-}  // namespace attnrt
+}  // namespace attnrt::reference

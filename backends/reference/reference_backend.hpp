@@ -4,10 +4,10 @@
 
 #include "src/backend.hpp"
 
-namespace attnrt {
+namespace attnrt::reference {
 
 /// Single-threaded, slow, without workspace; always available. Merged partials agree with attend
 /// within rounding, not bit for bit, because attend never rounds a state to f32.
 const Backend& reference_backend() noexcept;
 
-}  // namespace attnrt
+}  // namespace attnrt::reference

@@ -26,10 +26,10 @@ inline constexpr int32_t kSplitKeys = 512;
 /// What a kind of layer looks like. The same for all layers of that kind.
 struct AttentionSpec {
   int32_t num_heads_q = 0;
-  int32_t num_heads_kv = 0;            // divides num_heads_q: 1 is MQA, num_heads_q is MHA
-  int32_t head_dim = 0;                // of q and K
-  int32_t head_dim_v = 0;              // of V and out; 0 means head_dim
-  std::optional<float> softmax_scale;  // default 1 / sqrt(head_dim); zero and negative are legal
+  int32_t num_heads_kv = 0;              // divides num_heads_q: 1 is MQA, num_heads_q is MHA
+  int32_t head_dim = 0;                  // of q and K
+  int32_t head_dim_v = 0;                // of V and out; 0 means head_dim
+  std::optional<float> softmax_scale{};  // default 1 / sqrt(head_dim); zero and negative are legal
   bool causal = false;        // bottom-right aligned: key j is visible to position p iff j <= p
   int32_t window_left = -1;   // keys before p that are visible; -1: all
   int32_t window_right = -1;  // keys after p that are visible; -1: all; causal makes it 0

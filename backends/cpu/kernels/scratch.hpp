@@ -33,7 +33,7 @@ struct AttendScratch {
   int64_t total_sum;      // [rows]
   int64_t visible_begin;  // [rows] int32, by token
   int64_t visible_end;    // [rows] int32
-  int64_t key_panel;      // [dim padded][kBlockKeys]
+  int64_t key_panel;      // [dim padded twice][kBlockKeys]: 16-bit keys arrive in pairs of columns
   int64_t value_panel;    // [kBlockKeys][dim_v padded]
   int64_t scores;         // [kChunkRows][kBlockKeys]
   int64_t zeros;          // one row of either, all zero
@@ -62,7 +62,7 @@ static inline constexpr AttendScratch attend_scratch(int64_t rows, int32_t head_
   s.visible_begin = s.total_sum + row_floats;
   s.visible_end = s.visible_begin + row_floats;
   s.key_panel = s.visible_end + row_floats;
-  s.value_panel = s.key_panel + dim * kBlockKeys;
+  s.value_panel = s.key_panel + (dim + kLineFloats) * kBlockKeys;
   s.scores = s.value_panel + dim_v * kBlockKeys;
   s.zeros = s.scores + int64_t{kChunkRows} * kBlockKeys;
   s.row_pointers = s.zeros + (dim > dim_v ? dim : dim_v);

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every CPU can run: SSE2 on x86-64, xsimd's default elsewhere. Fills every slot.
+#include "backends/cpu/kernels/generic/attend_inl.hpp"
+#include "backends/cpu/kernels/generic/store_inl.hpp"
+
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
+namespace attnrt::cpu {
+namespace {
+
+#if defined(__x86_64__)
+
+// 16-bit elements widened in registers, keys transposed four at a time.
+struct Baseline : Portable<xsimd::sse2> {
+  using Portable::load;
+
+  static __m128 widen_bf16(__m128i bits) { return _mm_castsi128_ps(_mm_slli_epi32(bits, 16)); }
+
+  // As the scalar widen(F16): 32-bit lanes, upper halves zero.
+  static __m128 widen_f16(__m128i bits) {
+    const __m128i magnitude = _mm_slli_epi32(_mm_and_si128(bits, _mm_set1_epi32(0x7fff)), 13);
+    const __m128i sign = _mm_slli_epi32(_mm_and_si128(bits, _mm_set1_epi32(0x8000)), 16);
+    const __m128 wide = _mm_mul_ps(_mm_castsi128_ps(magnitude), _mm_set1_ps(0x1p112f));
+    const __m128i special = _mm_and_si128(_mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x0f7fffff)),
+                                          _mm_set1_epi32(0x7f800000));
+    return _mm_or_ps(wide, _mm_castsi128_ps(_mm_or_si128(sign, special)));
+  }
+
+  static Vec load(Bf16, const uint16_t* p) { return widen_bf16(load_four(p)); }
+  static Vec load(F16, const uint16_t* p) { return widen_f16(load_four(p)); }
+
+  template <class Kv>
+  static constexpr int transpose_columns() {
+    return sizeof(typename Kv::Stored) == 4 ? 4 : 8;
+  }
+
+  static void transpose(F32, const float* const* rows, float* panel) {
+    __m128 r[4];
+    for (int i = 0; i < 4; ++i) r[i] = _mm_loadu_ps(rows[i]);
+    _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
+    for (int i = 0; i < 4; ++i) _mm_store_ps(panel + i * kBlockKeys, r[i]);
+  }
+  static void transpose(Bf16, const uint16_t* const* rows, float* panel) {
+    transpose_pairs(rows, panel, [](__m128i bits) { return widen_bf16(bits); });
+  }
+  static void transpose(F16, const uint16_t* const* rows, float* panel) {
+    transpose_pairs(rows, panel, [](__m128i bits) { return widen_f16(bits); });
+  }
+
+ private:
+  static __m128i load_four(const uint16_t* p) {
+    return _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)),
+                              _mm_setzero_si128());
+  }
+
+  template <class Widen>
+  static void transpose_pairs(const uint16_t* const* rows, float* panel, Widen wide) {
+    __m128 r[4];
+    for (int i = 0; i < 4; ++i) r[i] = _mm_loadu_ps(reinterpret_cast<const float*>(rows[i]));
+    _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
+    for (int i = 0; i < 4; ++i) {
+      const __m128i pair = _mm_castps_si128(r[i]);
+      const __m128i low = _mm_and_si128(pair, _mm_set1_epi32(0xffff));
+      _mm_store_ps(panel + 2 * i * kBlockKeys, wide(low));
+      _mm_store_ps(panel + (2 * i + 1) * kBlockKeys, wide(_mm_srli_epi32(pair, 16)));
+    }
+  }
+};
+
+#else
+
+using Baseline = Portable<xsimd::default_arch>;
+
+#endif
+
+}  // namespace
+
+constinit const KernelTable kBaselineKernels = {
+    .name = "baseline",
+    .needs = 0,
+    .attend = {attend<Baseline, F32>, attend<Baseline, Bf16>, attend<Baseline, F16>},
+    .merge = merge_rows<Baseline>,
+    .store = store_heads<Baseline>,
+    .merge_states = merge_states<Baseline>,
+};
+
+}  // namespace attnrt::cpu

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every ISA can do through xsimd alone: loads and stores of the three dtypes, transposes,
+// exp2, reductions. An ISA file derives from Portable and replaces what its instructions do better.
+// Like all of generic/: unnamed namespace, compiled once per ISA, no weak symbols.
+#pragma once
+
+#include <cstdint>
+#include <xsimd/xsimd.hpp>
+
+#include "attnrt/tensor.hpp"
+#include "backends/cpu/kernels/scratch.hpp"
+
+namespace attnrt::cpu {
+namespace {
+
+// Dtypes as types, to be chosen before the loop over keys.
+struct F32 {
+  using Stored = float;
+};
+struct Bf16 {
+  using Stored = uint16_t;
+};
+struct F16 {
+  using Stored = uint16_t;
+};
+
+constexpr float kLog2E = 1.44269504088896340736f;
+constexpr float kLn2 = 0.693147180559945309417f;
+constexpr float kInfinity = __builtin_inff();
+
+inline float float_of(uint32_t bits) {
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+inline uint32_t bits_of(float value) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+inline float widen(F32, float value) { return value; }
+inline float widen(Bf16, uint16_t bits) { return float_of(uint32_t{bits} << 16); }
+
+// The product by 2^112 moves the exponent bias from 15 to 127 and makes denormals normal, exactly.
+inline float widen(F16, uint16_t bits) {
+  const uint32_t magnitude = uint32_t{bits & 0x7fffu} << 13;
+  uint32_t wide = bits_of(float_of(magnitude) * 0x1p112f);
+  if (magnitude >= 0x0f800000u) wide |= 0x7f800000u;  // inf and NaN
+  return float_of(wide | (uint32_t{bits & 0x8000u} << 16));
+}
+
+inline float narrow(F32, float value) { return value; }
+
+// To nearest even by adding just less than half; a NaN must not be rounded up into an infinity.
+inline uint16_t narrow(Bf16, float value) {
+  const uint32_t bits = bits_of(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+inline uint16_t narrow(F16, float value) {
+  const uint32_t bits = bits_of(value);
+  const uint32_t sign = (bits >> 16) & 0x8000u;
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  uint32_t half = 0;
+  if (magnitude > 0x7f800000u) {
+    half = 0x7e00u | ((magnitude >> 13) & 0x3ffu);
+  } else if (magnitude >= 0x47800000u) {  // 65536 and more; 65520..65536 rounds up below
+    half = 0x7c00u;
+  } else if (magnitude < 0x38800000u) {  // denormal f16: the FPU rounds at the bit 2^-24
+    half = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);
+  } else {
+    half = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+  }
+  return static_cast<uint16_t>(sign | half);
+}
+
+template <class ArchT>
+struct Portable {
+  using Arch = ArchT;
+  using Vec = xsimd::batch<float, Arch>;
+  static constexpr int kLanes = static_cast<int>(Vec::size);
+  static constexpr int kRegisters = 16;
+  static constexpr int kTileRows = 4;
+
+  static Vec load(F32, const float* p) { return Vec::load_unaligned(p); }
+  template <class Kv>
+  static Vec load(Kv kv, const uint16_t* p) {
+    float wide[kLanes];
+    for (int i = 0; i < kLanes; ++i) wide[i] = widen(kv, p[i]);
+    return Vec::load_unaligned(wide);
+  }
+
+  static void store(F32, float* p, Vec x) { x.store_unaligned(p); }
+  template <class Out>
+  static void store(Out out, uint16_t* p, Vec x) {
+    float wide[kLanes];
+    x.store_unaligned(wide);
+    for (int i = 0; i < kLanes; ++i) p[i] = narrow(out, wide[i]);
+  }
+
+  // Columns that one transpose covers: 16-bit ISAs take pairs of columns as 32-bit lanes.
+  template <class Kv>
+  static constexpr int transpose_columns() {
+    return kLanes;
+  }
+
+  // Columns [0, transpose_columns) of kLanes rows, to panel[column * kBlockKeys + row].
+  template <class Kv>
+  static void transpose(Kv kv, const typename Kv::Stored* const* rows, float* panel) {
+    for (int row = 0; row < kLanes; ++row) {
+      for (int i = 0; i < kLanes; ++i) panel[i * kBlockKeys + row] = widen(kv, rows[row][i]);
+    }
+  }
+
+  static float reduce_max(Vec x) {
+    float lanes[kLanes];
+    x.store_unaligned(lanes);
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) {
+        lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
+      }
+    }
+    return lanes[0];
+  }
+
+  static float reduce_add(Vec x) {
+    float lanes[kLanes];
+    x.store_unaligned(lanes);
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    }
+    return lanes[0];
+  }
+
+  // 2^x by the nearest integer n and a polynomial of 2^(x - n), within 1 ulp. Results below 2^-125
+  // are 0 (the sums they go into are at least 1); NaN stays NaN; x is never far above 0.
+  static Vec exp2(Vec x) {
+    const Vec magic(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+    const Vec n = (x + magic) - magic;
+    const Vec y = exp2_fraction(x - n);
+    return xsimd::select(x < Vec(-125.0f), Vec(0.0f), xsimd::ldexp(y, xsimd::to_int(n)));
+  }
+
+ protected:
+  // 2^f for |f| <= 0.5: degree 6, minimax with the constant term kept at exactly 1, 2e-9 relative.
+  static Vec exp2_fraction(Vec f) {
+    Vec y(kExp2[5]);
+    for (int i = 4; i >= 0; --i) y = xsimd::fma(y, f, Vec(kExp2[i]));
+    return xsimd::fma(y, f, Vec(1.0f));
+  }
+
+  static constexpr float kExp2[6] = {0.693147182f,   0.240226477f,   0.0555033237f,
+                                     0.00961843692f, 0.00133988739f, 0.00015353362f};
+};
+
+// The first n < kLanes elements, zeros after them; reads no byte beyond.
+template <class Isa, class Kv>
+typename Isa::Vec load_part(Kv kv, const typename Kv::Stored* p, int n) {
+  typename Kv::Stored staged[Isa::kLanes] = {};
+  for (int i = 0; i < n; ++i) staged[i] = p[i];
+  return Isa::load(kv, staged);
+}
+
+template <class Isa, class Out>
+void store_part(Out out, typename Out::Stored* p, int n, typename Isa::Vec x) {
+  typename Out::Stored staged[Isa::kLanes];
+  Isa::store(out, staged, x);
+  for (int i = 0; i < n; ++i) p[i] = staged[i];
+}
+
+template <class Isa>
+float exp2_scalar(float x) {
+  float lanes[Isa::kLanes];
+  Isa::exp2(typename Isa::Vec(x)).store_unaligned(lanes);
+  return lanes[0];
+}
+
+// tanh of what a soft cap sees. Below 0.625 an odd polynomial (Cephes), else 1 - 2 / (e^2x + 1):
+// both within 2 ulp, where the second alone would lose the small arguments.
+template <class Isa>
+typename Isa::Vec tanh(typename Isa::Vec x) {
+  using Vec = typename Isa::Vec;
+  const Vec magnitude = xsimd::abs(x);
+  const Vec z = x * x;
+  Vec small(-5.70498872745e-3f);
+  small = xsimd::fma(small, z, Vec(2.06390887954e-2f));
+  small = xsimd::fma(small, z, Vec(-5.37397155531e-2f));
+  small = xsimd::fma(small, z, Vec(1.33314422036e-1f));
+  small = xsimd::fma(small, z, Vec(-3.33332819422e-1f));
+  small = xsimd::fma(small * z, x, x);
+  const Vec bounded = xsimd::select(magnitude > Vec(10.0f), Vec(10.0f), magnitude);
+  const Vec e = Isa::exp2(bounded * Vec(2.0f * kLog2E));
+  const Vec large = Vec(1.0f) - Vec(2.0f) / (e + Vec(1.0f));
+  const Vec signed_large = xsimd::select(x < Vec(0.0f), -large, large);
+  return xsimd::select(magnitude < Vec(0.625f), small, signed_large);
+}
+
+}  // namespace
+}  // namespace attnrt::cpu

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Softmax states: folding two of them, and turning one into a finished row. The kernel that folds
+// its own splits and the merge of partials call the same functions in the same order, so both give
+// the same bits. An empty state is (acc 0, ref -inf, sum 0); only an empty one has sum 0.
+#pragma once
+
+#include "backends/cpu/kernels/generic/simd_inl.hpp"
+
+namespace attnrt::cpu {
+namespace {
+
+struct State {
+  float ref;
+  float sum;
+};
+
+// to[0..n) = to * a + from * b by whole and partial vectors; rows need no padding.
+template <class Isa>
+inline void fold_values(float* to, float a, const float* from, float b, int32_t n) {
+  using Vec = typename Isa::Vec;
+  int32_t d = 0;
+  for (; d + Isa::kLanes <= n; d += Isa::kLanes) {
+    const Vec scaled = Vec::load_unaligned(from + d) * Vec(b);
+    xsimd::fma(Vec::load_unaligned(to + d), Vec(a), scaled).store_unaligned(to + d);
+  }
+  if (d == n) return;
+  const Vec scaled = load_part<Isa>(F32{}, from + d, n - d) * Vec(b);
+  const Vec sum = xsimd::fma(load_part<Isa>(F32{}, to + d, n - d), Vec(a), scaled);
+  store_part<Isa>(F32{}, to + d, n - d, sum);
+}
+
+inline void copy_floats(float* to, const float* from, int32_t n) {
+  __builtin_memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
+}
+
+// Empty states change nothing, not even the sign of a zero. A NaN state is not empty.
+template <class Isa>
+inline void fold(State& total, float* total_acc, const State& next, const float* acc, int32_t n) {
+  if (next.sum == 0.0f) return;
+  if (total.sum == 0.0f) {
+    total = next;
+    copy_floats(total_acc, acc, n);
+    return;
+  }
+  const float ref = total.ref > next.ref ? total.ref : next.ref;
+  const float a = exp2_scalar<Isa>(total.ref - ref);
+  const float b = exp2_scalar<Isa>(next.ref - ref);
+  total.ref = ref;
+  total.sum = total.sum * a + next.sum * b;
+  fold_values<Isa>(total_acc, a, acc, b, n);
+}
+
+// out[0..n) = acc * factor / sum. Adding 0 makes every zero positive: whether a vanished negative
+// sum is -0 or 0 depends on zeros added for keys that the row does not see.
+template <class Isa, class Out>
+inline void write_values(Out out, typename Out::Stored* to, const float* acc, float factor,
+                         float sum, int32_t n) {
+  using Vec = typename Isa::Vec;
+  const auto finished = [&](Vec x) { return x * Vec(factor) / Vec(sum) + Vec(0.0f); };
+  int32_t d = 0;
+  for (; d + Isa::kLanes <= n; d += Isa::kLanes) {
+    Isa::store(out, to + d, finished(Vec::load_unaligned(acc + d)));
+  }
+  if (d < n) {
+    const Vec x = load_part<Isa>(F32{}, acc + d, n - d);
+    store_part<Isa>(out, to + d, n - d, finished(x));
+  }
+}
+
+template <class Isa>
+inline void write_row(const OutputTarget& out, int64_t offset, const float* acc, const State& state,
+                      float factor, int32_t n) {
+  if (state.sum == 0.0f) {
+    const int64_t bytes = out.dtype == DType::kF32 ? 4 : 2;
+    __builtin_memset(static_cast<char*>(out.out) + offset * bytes, 0,
+                     static_cast<size_t>(n * bytes));
+  } else if (out.dtype == DType::kF32) {
+    write_values<Isa>(F32{}, static_cast<float*>(out.out) + offset, acc, factor, state.sum, n);
+  } else if (out.dtype == DType::kBF16) {
+    write_values<Isa>(Bf16{}, static_cast<uint16_t*>(out.out) + offset, acc, factor, state.sum, n);
+  } else {
+    write_values<Isa>(F16{}, static_cast<uint16_t*>(out.out) + offset, acc, factor, state.sum, n);
+  }
+}
+
+// ref is in log2; the sum of a row that saw a key is at least 1.
+inline float lse_of(const OutputTarget& out, const State& state) {
+  if (out.lse_base == LseBase::kTwo) return state.ref + __builtin_log2f(state.sum);
+  return state.ref * kLn2 + __builtin_logf(state.sum);
+}
+
+// Writes out and lse of one row. The sink joins the sum once, here; a larger one than every score
+// becomes the reference, so nothing overflows. A row without keys is 0, its lse that of the sink.
+template <class Isa>
+inline void finish_row(const OutputTarget& out, int64_t token, int64_t head, const float* acc,
+                       State state, int32_t n) {
+  const bool empty = state.sum == 0.0f;
+  float factor = 1.0f;
+  float lse = out.lse_empty == LseEmpty::kPlusInf ? kInfinity : -kInfinity;
+  if (out.sinks != nullptr) {
+    const float sink = out.sinks[head];
+    const float t = sink * kLog2E;
+    if (empty) {
+      lse = out.lse_base == LseBase::kTwo ? t : sink;
+    } else if (t > state.ref) {
+      factor = exp2_scalar<Isa>(state.ref - t);
+      state = {t, state.sum * factor + 1.0f};
+    } else if (t != -kInfinity) {
+      state.sum += exp2_scalar<Isa>(t - state.ref);
+    }
+  }
+  write_row<Isa>(out, token * out.token_stride + head * out.head_stride, acc, state, factor, n);
+  if (out.lse == nullptr) return;
+  out.lse[token * out.lse_token_stride + head * out.lse_head_stride] =
+      empty ? lse : lse_of(out, state);
+}
+
+// MergeTaskRows: Dv + 2 floats are read per split and row, and that is all it costs.
+template <class Isa>
+void merge_rows(const MergeTaskRows& task) {
+  for (int32_t token = 0; token < task.tokens; ++token) {
+    for (int32_t head = task.head_begin; head < task.head_end; ++head) {
+      State total{-kInfinity, 0.0f};
+      for (int32_t i = 0; i < task.num_targets; ++i) {
+        const PartialTarget& from = task.partials[i];
+        for (int32_t split = 0; split < task.num_splits[i]; ++split) {
+          const int64_t at = split * from.split_stride + int64_t{token} * task.heads_q + head;
+          fold<Isa>(total, task.scratch, {from.ref[at], from.sum[at]},
+                    from.acc + at * task.head_dim_v, task.head_dim_v);
+        }
+      }
+      finish_row<Isa>(task.out, token, head, task.scratch, total, task.head_dim_v);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace attnrt::cpu

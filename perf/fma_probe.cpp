@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// How fast this machine multiplies and adds f32 with the vectors of one ISA.
+#include "perf/fma_probe.hpp"
+
+#include <algorithm>
+
+namespace attnrt::perf {
+namespace {
+
+// Long against the clock and the spread of the threads' starts, short against a time slice.
+constexpr double kRunSeconds = 300e-6;
+
+}  // namespace
+
+FmaProbe::FmaProbe(ProbeTeam& team, const ProbeKernels& kernels) : team_(team), kernels_(kernels) {
+  const double rate = run() / team_.num_threads();
+  const double iterations = rate * kRunSeconds / static_cast<double>(kernels.flops_per_iteration);
+  iterations_ = std::max<int64_t>(1, static_cast<int64_t>(iterations));
+}
+
+double FmaProbe::run() {
+  const double seconds = team_.run([&](int32_t) { kernels_.fma(iterations_); });
+  const int64_t flops = iterations_ * kernels_.flops_per_iteration * team_.num_threads();
+  return static_cast<double>(flops) / std::max(seconds, 1e-9);
+}
+
+}  // namespace attnrt::perf

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copies of one call's K and V that are used in turn.
+#include "perf/kv_rotation.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+
+namespace attnrt::perf {
+namespace {
+
+constexpr int64_t kMinRotationBytes = int64_t{512} << 20;
+constexpr int64_t kGoodTurn = 8;  // caches
+constexpr int64_t kLeastTurn = 2;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+int64_t rotation_bytes_for(int64_t llc_bytes) {
+  return std::max(kGoodTurn * llc_bytes, kMinRotationBytes);
+}
+
+int64_t choose_copies(int64_t copy_bytes, int64_t read_bytes, const ColdRule& rule) {
+  if (copy_bytes <= 0 || read_bytes <= 0) return rule.budget_bytes > 0 ? 1 : 0;
+  // Two at least: a call that reads more than the caches hold still leaves its last keys there.
+  int64_t copies = std::max<int64_t>(2, divide_up(rule.rotation_bytes, read_bytes));
+  copies = std::min(copies, rule.budget_bytes / copy_bytes);
+  if (copies > 2 && copies % 2 == 0) {
+    copies += (copies + 1) * copy_bytes <= rule.budget_bytes ? 1 : -1;
+  }
+  return copies * read_bytes >= kLeastTurn * rule.llc_bytes ? copies : 0;
+}
+
+int64_t kv_copy_bytes(const SweepCase& c) {
+  const int64_t tokens =
+      c.page_size == 0 ? c.kv_len : divide_up(c.kv_len, c.page_size) * c.page_size;
+  return c.batch * tokens * c.heads.kv * (c.head_dim + c.head_dim_v) * size_of(c.dtype);
+}
+
+KvRotation::KvRotation(const SweepCase& sweep_case, int64_t copies)
+    : case_(sweep_case), copies_(copies), element_bytes_(size_of(sweep_case.dtype)) {
+  int64_t unit_tokens = int64_t{case_.batch} * case_.kv_len;
+  if (case_.page_size > 0) {
+    pages_per_sequence_ = static_cast<int32_t>(divide_up(case_.kv_len, case_.page_size));
+    unit_tokens = case_.page_size;
+    units_ = int64_t{case_.batch} * pages_per_sequence_;
+    pages_.resize(static_cast<size_t>(units_));
+    std::iota(pages_.begin(), pages_.end(), 0);
+    std::shuffle(pages_.begin(), pages_.end(), std::mt19937(1));
+  }
+  k_unit_ = unit_tokens * case_.heads.kv * case_.head_dim;
+  v_unit_ = unit_tokens * case_.heads.kv * case_.head_dim_v;
+}
+
+KvView KvRotation::view(std::byte* memory, int64_t index) const {
+  std::byte* const k = memory + index * k_unit_ * element_bytes_;
+  std::byte* const v_begin = memory + copies_ * units_ * k_unit_ * element_bytes_;
+  std::byte* const v = v_begin + index * v_unit_ * element_bytes_;
+  if (case_.page_size == 0) {
+    return KvView::packed(k, v, case_.dtype, int64_t{case_.batch} * case_.kv_len, case_.heads.kv,
+                          case_.head_dim, case_.head_dim_v);
+  }
+  KvView view = KvView::paged(k, v, case_.dtype, case_.layout, units_, case_.page_size,
+                              case_.heads.kv, case_.head_dim, case_.head_dim_v);
+  view.k_strides.page = copies_ * k_unit_;
+  view.v_strides.page = copies_ * v_unit_;
+  return view;
+}
+
+}  // namespace attnrt::perf

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which of the probes' loops this machine runs.
+#pragma once
+
+#include <string_view>
+
+#include "perf/probe_kernels.hpp"
+
+namespace attnrt::perf {
+
+/// The loops for an ISA named as Context::isa() does; for a longer name that begins with one of
+/// ours ("avx512_bf16") those of that one. Where the name is unknown or this machine lacks it, the
+/// best that it can run.
+const ProbeKernels& probe_kernels(std::string_view isa = {});
+
+}  // namespace attnrt::perf

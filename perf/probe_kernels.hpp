@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The contract between the probes and their loops for one ISA. Plain data only: this header is
+// compiled under every -m flag, so it must never define a function.
+#pragma once
+
+#include <cstdint>
+
+namespace attnrt::perf {
+
+/// Reads [data, data + bytes) once. What it returns depends on every byte, so nothing is left out.
+using ReadLoop = uint64_t (*)(const void* data, int64_t bytes);
+
+/// Multiplies and adds in registers only, `iterations` times ProbeKernels::flops_per_iteration.
+using FmaLoop = float (*)(int64_t iterations);
+
+struct ReadVariant {
+  const char* name;
+  ReadLoop read;
+};
+
+inline constexpr int kReadVariants = 5;
+
+struct ProbeKernels {
+  const char* isa;           // as Runtime::isas() names it
+  const ReadVariant* reads;  // [kReadVariants]
+  FmaLoop fma;
+  int64_t flops_per_iteration;
+};
+
+extern const ProbeKernels kBaselineProbes;
+#if defined(__x86_64__)
+extern const ProbeKernels kAvx2Probes;
+extern const ProbeKernels kAvx512Probes;
+#endif
+
+}  // namespace attnrt::perf

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Measures the combinations of a sweep, each beside the limits of the machine.
+#include "perf/sweep.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "perf/fma_probe.hpp"
+#include "perf/probe_dispatch.hpp"
+#include "perf/read_probe.hpp"
+#include "perf/statistics.hpp"
+
+namespace attnrt::perf {
+namespace {
+
+constexpr int64_t kMinRounds = 3;  // so that the probes stand before, between and after the calls
+
+/// Calls and probes take turns. A short call is timed several times per turn, after one that is not
+/// timed: the probes leave the library's threads asleep, and an engine calls layer after layer.
+struct Turn {
+  int64_t untimed = 0;
+  int64_t timed = 1;
+};
+
+Turn turn_for(double call_seconds) {
+  if (call_seconds < 2e-3) return {1, 8};
+  if (call_seconds < 20e-3) return {1, 2};
+  return {0, 1};
+}
+
+Status cancelled() { return {Code::kCancelled, "interrupted"}; }
+
+Status timed_attend(SweepCall& call, Context& context, const CommandIo& io, double& seconds) {
+  if (io.stop.stop_requested()) return cancelled();
+  const double begin = steady_seconds();
+  Status status = call.attend(context, io.stop);
+  seconds = steady_seconds() - begin;
+  return status;
+}
+
+/// The call whose time the turns are cut by. The one before it pays for first touches.
+Status warm_up(SweepCall& call, Context& context, const CommandIo& io, double& seconds) {
+  Status status = context.reserve(call.plan());
+  for (int i = 0; i < 2 && status.ok(); ++i) status = timed_attend(call, context, io, seconds);
+  return status;
+}
+
+/// The rates of both probes, one pair or more per turn.
+struct ProbeSamples {
+  ReadProbe& read;
+  FmaProbe& fma;
+  std::vector<double> read_rates = {};
+  std::vector<double> flop_rates = {};
+
+  void take(const Turn& turn) {
+    for (int64_t i = 0; i < turn.untimed; ++i) read.run();
+    for (int64_t i = 0; i < turn.timed; ++i) read_rates.push_back(read.run());
+    flop_rates.push_back(fma.run());
+  }
+};
+
+Status take_turns(SweepCall& call, Context& context, const CommandIo& io, Repeater& repeater,
+                  ProbeSamples& probes) {
+  double seconds = 0.0;
+  Status status = warm_up(call, context, io, seconds);
+  const Turn turn = turn_for(seconds);
+  for (int64_t round = 0; status.ok() && (round < kMinRounds || !repeater.done()); ++round) {
+    probes.take(turn);
+    for (int64_t i = 0; i < turn.untimed && status.ok(); ++i) {
+      status = timed_attend(call, context, io, seconds);
+    }
+    for (int64_t i = 0; i < turn.timed && status.ok(); ++i) {
+      status = timed_attend(call, context, io, seconds);
+      if (status.ok()) repeater.add(seconds);
+    }
+  }
+  return status;
+}
+
+}  // namespace
+
+ProbeTeam& SweepRunner::team(int32_t num_threads) {
+  if (team_ == nullptr || team_->num_threads() != num_threads) {
+    team_ = std::make_unique<ProbeTeam>(num_threads);
+  }
+  return *team_;
+}
+
+Status SweepRunner::measure(const SweepCase& sweep_case, Context& context, const CommandIo& io,
+                            SweepResult& result) {
+  result = SweepResult();
+  result.isa = context.isa();
+  result.backend = context.backend();
+  result.work = work_of(work_shape(sweep_case));
+  const int64_t copy_bytes = kv_copy_bytes(sweep_case);
+  result.copies =
+      settings_.cold ? choose_copies(copy_bytes, result.work.kv_bytes, settings_.cold_rule) : 1;
+  if (result.copies == 0 || copy_bytes > settings_.cold_rule.budget_bytes) {
+    return {Code::kOutOfMemory,
+            fmt::format("one copy of K and V is {} MB: too few fit {} MB of memory to be {}",
+                        copy_bytes >> 20, settings_.cold_rule.budget_bytes >> 20,
+                        settings_.cold ? "cold" : "measured")};
+  }
+  const KvRotation rotation(sweep_case, result.copies);
+  SweepCall call(sweep_case, rotation, kv_memory_.get(rotation.total_bytes(), sweep_case.dtype));
+  Status status = call.prepare();
+  return status.ok() ? run(call, context, io, result) : status;
+}
+
+Status SweepRunner::run(SweepCall& call, Context& context, const CommandIo& io,
+                        SweepResult& result) {
+  result.rotation_bytes = result.copies * result.work.kv_bytes;
+  // Memory of its own, so that neither finds in a cache what the other one has read.
+  const std::byte* const memory = probe_memory_.get(result.rotation_bytes, DType::kF32);
+  const std::span<const std::byte> bytes(memory, static_cast<size_t>(result.rotation_bytes));
+  ProbeTeam& threads = team(context.num_threads());
+  ReadProbe read(threads, bytes, result.work.kv_bytes);
+  read.choose_variant();
+  FmaProbe fma(threads, probe_kernels(context.isa()));
+
+  Repeater repeater(settings_.repeat, steady_seconds);
+  ProbeSamples probes{read, fma};
+  Status status = take_turns(call, context, io, repeater, probes);
+  if (!status.ok()) return status;
+
+  result.seconds = summarize(repeater.samples());
+  result.repeats = static_cast<int64_t>(repeater.samples().size());
+  result.read_rate = median(probes.read_rates);
+  result.flop_rate = median(probes.flop_rates);
+  result.read_variant = read.variant();
+  result.limit = limit_of(result.work, {result.read_rate, result.flop_rate});
+  const int64_t huge = kv_memory_.buffer().huge_bytes();
+  const int64_t filled = kv_memory_.filled_bytes();
+  result.huge_percent = huge < 0 ? -1 : std::min<int64_t>(100, huge * 100 / filled);
+  return {};
+}
+
+}  // namespace attnrt::perf

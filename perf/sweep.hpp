@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Measures the combinations of a sweep, each beside the limits of the machine.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "attnrt/attention.hpp"
+#include "perf/cli.hpp"
+#include "perf/kv_rotation.hpp"
+#include "perf/limits.hpp"
+#include "perf/noise.hpp"
+#include "perf/probe_team.hpp"
+#include "perf/sweep_call.hpp"
+#include "perf/sweep_grid.hpp"
+
+namespace attnrt::perf {
+
+/// How to measure, the same for all rows.
+struct SweepSettings {
+  bool cold = true;
+  RepeatPolicy repeat;
+  ColdRule cold_rule;  // budget for the copies of K and V; the probe takes as much again
+};
+
+/// What was measured of one combination.
+struct SweepResult {
+  std::string isa;      // that ran
+  std::string backend;  // that ran
+  Work work;
+  int64_t copies = 0;
+  int64_t rotation_bytes = 0;  // read before a copy's turn comes again
+  int64_t huge_percent = -1;   // of K and V on huge pages; -1: the system does not say
+  Summary seconds;             // of one attend
+  int64_t repeats = 0;
+  double read_rate = 0.0;  // median of the read probe, bytes per second
+  double flop_rate = 0.0;  // median of the FMA probe, operations per second
+  std::string_view read_variant;
+  Limit limit;
+};
+
+/// Measures one row after the other, keeping memory and probe threads between them.
+class SweepRunner {
+ public:
+  explicit SweepRunner(const SweepSettings& settings) : settings_(settings) {}
+
+  /// `context` has the threads and the ISA of `sweep_case`. OutOfMemory where the copies do not
+  /// fit the budget; Cancelled after a stop request; otherwise what the library answers.
+  Status measure(const SweepCase& sweep_case, Context& context, const CommandIo& io,
+                 SweepResult& result);
+
+ private:
+  Status run(SweepCall& call, Context& context, const CommandIo& io, SweepResult& result);
+  ProbeTeam& team(int32_t num_threads);
+
+  SweepSettings settings_;
+  KvMemory kv_memory_;
+  KvMemory probe_memory_;
+  std::unique_ptr<ProbeTeam> team_;
+};
+
+}  // namespace attnrt::perf

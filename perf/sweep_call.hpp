@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// One combination of a sweep, ready to be called: its plan, its tensors and its copies of K and V.
+#pragma once
+
+#include <cstdint>
+#include <stop_token>
+
+#include "attnrt/attention.hpp"
+#include "perf/huge_buffer.hpp"
+#include "perf/kv_rotation.hpp"
+#include "perf/sweep_grid.hpp"
+
+namespace attnrt::perf {
+
+/// Memory that the rows of a sweep share, because filling gigabytes takes longer than a row.
+class KvMemory {
+ public:
+  /// At least `bytes` that hold numbers of `dtype`. What was there before is kept if it fits.
+  std::byte* get(int64_t bytes, DType dtype);
+
+  [[nodiscard]] const HugeBuffer& buffer() const { return buffer_; }
+
+  /// Bytes of it that have been touched.
+  [[nodiscard]] int64_t filled_bytes() const { return filled_bytes_; }
+
+ private:
+  HugeBuffer buffer_;
+  int64_t filled_bytes_ = 0;
+  DType dtype_ = DType::kF32;
+};
+
+/// Neither copied nor moved: the plan points into it.
+class SweepCall {
+ public:
+  /// `kv` must outlive the call and have rotation.total_bytes(). Call prepare() first.
+  SweepCall(const SweepCase& sweep_case, KvRotation rotation, std::byte* kv);
+
+  SweepCall(const SweepCall&) = delete;
+  SweepCall& operator=(const SweepCall&) = delete;
+
+  /// Plans, and fills q.
+  Status prepare();
+
+  /// Attends with the next copy of K and V.
+  Status attend(Context& context, const std::stop_token& stop);
+
+  [[nodiscard]] const Plan& plan() const { return plan_; }
+  [[nodiscard]] const AttendArgs& args() const { return args_; }
+
+ private:
+  SweepCase case_;
+  KvRotation rotation_;  // owns the block table, which the plan borrows
+  std::byte* kv_;
+  int64_t next_copy_ = 0;
+  HugeBuffer q_;
+  HugeBuffer out_;
+  Plan plan_;
+  AttendArgs args_;
+};
+
+}  // namespace attnrt::perf

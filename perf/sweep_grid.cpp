@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every combination of a sweep's lists, less those that mean nothing.
+#include "perf/sweep_grid.hpp"
+
+#include <fmt/format.h>
+
+#include <functional>
+
+namespace attnrt::perf {
+namespace {
+
+// An axis sets its field of `c` to each of its values in turn and goes on with the next axis.
+using Next = std::function<void(SweepCase&)>;
+
+template <class T, class Set>
+Next axis(const std::vector<T>& values, Set set, Next next) {
+  return [&values, set, next](SweepCase& c) {
+    for (const T& value : values) {
+      set(c, value);
+      next(c);
+    }
+  };
+}
+
+// Pages of a packed cache do not exist, so their sizes make no rows of their own.
+Next page_axis(const std::vector<int64_t>& sizes, Next next) {
+  return [&sizes, next](SweepCase& c) {
+    for (const int64_t size : sizes) {
+      c.page_size = c.layout == KvLayout::kPacked ? 0 : static_cast<int32_t>(size);
+      next(c);
+      if (c.layout == KvLayout::kPacked) return;
+    }
+  };
+}
+
+// Empty where the combination can be measured.
+std::string why_not(const SweepCase& c) {
+  if (c.q_len > c.kv_len && c.causal) {
+    return "more queries than keys: the keys include those of the queries when causal";
+  }
+  constexpr int64_t kMaxTokens = INT32_MAX;
+  if (int64_t{c.batch} * c.q_len > kMaxTokens) return "batch x q-len is beyond 2^31 - 1";
+  if (int64_t{c.batch} * c.kv_len > kMaxTokens) return "batch x kv-len is beyond 2^31 - 1";
+  return {};
+}
+
+template <class T>
+int32_t narrow(T value) {
+  return static_cast<int32_t>(value);
+}
+
+}  // namespace
+
+std::vector<SweepCase> expand(const SweepLists& lists, float softcap,
+                              std::vector<std::string>& skipped) {
+  std::vector<SweepCase> cases;
+  Next next = [&](SweepCase& c) {
+    const std::string reason = why_not(c);
+    if (reason.empty()) {
+      cases.push_back(c);
+    } else {
+      skipped.push_back(fmt::format("{}: {}", describe(c), reason));
+    }
+  };
+  next = axis(
+      lists.isas, [](SweepCase& c, const std::string& v) { c.isa = v; }, next);
+  next = axis(
+      lists.threads, [](SweepCase& c, int64_t v) { c.threads = narrow(v); }, next);
+  // Queries before keys in the order of rows, but set after them: they may be as many.
+  next = [&lists, next](SweepCase& c) {
+    for (const int64_t q_len : lists.q_lens) {
+      for (const int64_t kv_len : lists.kv_lens) {
+        c.kv_len = narrow(kv_len);
+        c.q_len = q_len == kQueryPerKey ? c.kv_len : narrow(q_len);
+        next(c);
+      }
+    }
+  };
+  next = axis(
+      lists.batches, [](SweepCase& c, int64_t v) { c.batch = narrow(v); }, next);
+  next = axis(
+      lists.windows, [](SweepCase& c, int64_t v) { c.window = narrow(v); }, next);
+  next = axis(
+      lists.causal, [](SweepCase& c, bool v) { c.causal = v; }, next);
+  next = page_axis(lists.page_sizes, next);
+  next = axis(
+      lists.layouts, [](SweepCase& c, KvLayout v) { c.layout = v; }, next);
+  next = axis(
+      lists.head_dims_v,
+      [](SweepCase& c, int64_t v) { c.head_dim_v = v == 0 ? c.head_dim : narrow(v); }, next);
+  next = axis(
+      lists.head_dims, [](SweepCase& c, int64_t v) { c.head_dim = narrow(v); }, next);
+  next = axis(
+      lists.heads, [](SweepCase& c, Heads v) { c.heads = v; }, next);
+  next = axis(
+      lists.dtypes, [](SweepCase& c, DType v) { c.dtype = v; }, next);
+  SweepCase first;
+  first.softcap = softcap;
+  next(first);
+  return cases;
+}
+
+std::string describe(const SweepCase& c) {
+  std::string text =
+      fmt::format("{} {}/{} D{}", to_string(c.dtype), c.heads.q, c.heads.kv, c.head_dim);
+  if (c.head_dim_v != c.head_dim) text += fmt::format("/{}", c.head_dim_v);
+  text += fmt::format(" {}", to_string(c.layout));
+  if (c.page_size > 0) text += std::to_string(c.page_size);
+  if (c.causal) text += " causal";
+  if (c.window >= 0) text += fmt::format(" window {}", c.window);
+  text += fmt::format(" batch {} q {} kv {} threads {}", c.batch, c.q_len, c.kv_len, c.threads);
+  return c.isa.empty() ? text : text + " " + c.isa;
+}
+
+WorkShape work_shape(const SweepCase& c) {
+  WorkShape shape;
+  shape.batch = c.batch;
+  shape.q_len = c.q_len;
+  shape.kv_len = c.kv_len;
+  shape.heads_q = c.heads.q;
+  shape.heads_kv = c.heads.kv;
+  shape.head_dim = c.head_dim;
+  shape.head_dim_v = c.head_dim_v;
+  shape.kv_element_bytes = size_of(c.dtype);
+  shape.causal = c.causal;
+  shape.window = c.window;
+  return shape;
+}
+
+}  // namespace attnrt::perf

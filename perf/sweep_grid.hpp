@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a sweep measures: every combination of its lists, less those that mean nothing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "attnrt/kv_cache.hpp"
+#include "perf/limits.hpp"
+#include "perf/parse.hpp"
+
+namespace attnrt::perf {
+
+/// In SweepLists::q_len: as many queries as keys, which is a whole prefill.
+inline constexpr int64_t kQueryPerKey = 0;
+
+/// Each is one axis. The last one changes fastest.
+struct SweepLists {
+  std::vector<DType> dtypes{DType::kBF16};
+  std::vector<Heads> heads{{32, 8}};
+  std::vector<int64_t> head_dims{128};
+  std::vector<int64_t> head_dims_v{0};  // 0: as head_dim
+  std::vector<KvLayout> layouts{KvLayout::kNHD};
+  std::vector<int64_t> page_sizes{16};  // not for packed, which has one row for all of them
+  std::vector<bool> causal{false};
+  std::vector<int64_t> windows{-1};  // keys before a query's position that it sees; -1: all
+  std::vector<int64_t> batches{1};
+  std::vector<int64_t> q_lens{1};
+  std::vector<int64_t> kv_lens{4096};
+  std::vector<int64_t> threads{1};
+  std::vector<std::string> isas{""};  // "": the library's choice
+};
+
+/// One combination: `batch` sequences that are all alike.
+struct SweepCase {
+  DType dtype = DType::kBF16;  // of K, V, q and out
+  Heads heads;
+  int32_t head_dim = 0;
+  int32_t head_dim_v = 0;
+  KvLayout layout = KvLayout::kNHD;
+  int32_t page_size = 0;  // 0: packed
+  bool causal = false;
+  int32_t window = -1;
+  int32_t batch = 0;
+  int32_t q_len = 0;
+  int32_t kv_len = 0;
+  int32_t threads = 0;
+  std::string isa;
+  float softcap = 0.0f;
+};
+
+/// All combinations in order. `skipped` gets one line for each that cannot be: it names the
+/// combination and the reason.
+std::vector<SweepCase> expand(const SweepLists& lists, float softcap,
+                              std::vector<std::string>& skipped);
+
+/// "bf16 32/8 D128 nhd16 batch 1 q 1 kv 4096 threads 2", for messages and progress.
+std::string describe(const SweepCase& sweep_case);
+
+WorkShape work_shape(const SweepCase& sweep_case);
+
+}  // namespace attnrt::perf

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of a sweep as a report.
+#pragma once
+
+#include <vector>
+
+#include "perf/report.hpp"
+#include "perf/sweep.hpp"
+#include "perf/sweep_grid.hpp"
+
+namespace attnrt::perf {
+
+/// Columns of a sweep. The table leaves out those that say the same in all of `cases` and are at
+/// their default; CSV and JSON have all.
+std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases);
+
+/// One value per column.
+std::vector<Value> sweep_row(const SweepCase& sweep_case, const SweepResult& result, bool cold);
+
+}  // namespace attnrt::perf

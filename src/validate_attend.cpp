@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// What attend refuses: tensors that are not what the plan was made for.
+#include "src/validate_tables.hpp"
+#include "src/validate_tensors.hpp"
+
+namespace attnrt {
+namespace {
+
+Status check_planned(std::string_view name, std::string_view field, int64_t value,
+                     int64_t planned) {
+  if (value == planned) return {};
+  return refuse(name, field, " is ", value, ", the plan has ", planned);
+}
+
+Status check_kv(const PlanData& plan, const KvView& kv, std::string_view name) {
+  if (Status s = check_kv_view(name, kv, Access::kRead); !s.ok()) return s;
+  const AttentionSpec& spec = plan.spec;
+  if (Status s = check_planned(name, ".num_heads_kv", kv.num_heads_kv, spec.num_heads_kv);
+      !s.ok()) {
+    return s;
+  }
+  if (Status s = check_planned(name, ".head_dim", kv.head_dim, spec.head_dim); !s.ok()) return s;
+  if (Status s = check_planned(name, ".head_dim_v", kv.head_dim_v, spec.head_dim_v); !s.ok()) {
+    return s;
+  }
+  const bool packed = kv.layout == KvLayout::kPacked;
+  if (packed != (plan.page_size == 0)) {
+    return packed ? refuse(name, ".layout is packed, the plan has a block_table")
+                  : refuse(name, ".layout is ", to_string(kv.layout),
+                           ", the plan has cu_seqlens_k (packed)");
+  }
+  if (Status s = check_planned(name, ".page_size", kv.page_size, plan.page_size); !s.ok()) {
+    return s;
+  }
+  if (packed && plan.packed_tokens > kv.num_tokens) {
+    return refuse("cu_seqlens_k reaches key ", plan.packed_tokens, ", ", name, " has ",
+                  kv.num_tokens, " keys");
+  }
+  if (!packed && plan.max_page_id >= kv.num_pages) {
+    return refuse_page(plan.max_page_seq, plan.max_page_index, plan.max_page_id, kv.num_pages);
+  }
+  return {};
+}
+
+Status check_lists(const PlanData& plan, const AttendArgs& args) {
+  const int64_t heads = plan.spec.num_heads_q;
+  const int64_t all = heads * static_cast<int64_t>(plan.sequences.size());
+  const auto slopes = static_cast<int64_t>(args.alibi_slopes.size());
+  if (!plan.spec.has_alibi && slopes != 0) {
+    return refuse("alibi_slopes has ", slopes, " entries, the plan was made without has_alibi");
+  }
+  if (plan.spec.has_alibi && slopes != heads && slopes != all) {
+    return refuse("alibi_slopes has ", slopes, " entries, must have ", heads, " (heads) or ", all,
+                  " (batch x heads)");
+  }
+  const auto sinks = static_cast<int64_t>(args.sinks.size());
+  if (!plan.spec.has_sinks && sinks != 0) {
+    return refuse("sinks has ", sinks, " entries, the plan was made without has_sinks");
+  }
+  if (plan.spec.has_sinks && sinks != heads) {
+    return refuse("sinks has ", sinks, " entries, must have ", heads, " (heads)");
+  }
+  return {};
+}
+
+Status check_rotary_reach(const PlanData& plan, const AttendArgs& args, const ArgNames& names) {
+  if (args.rotary_q.cos == nullptr) return {};
+  for (size_t b = 0; b < plan.sequences.size(); ++b) {
+    const PlanSequence& seq = plan.sequences[b];
+    if (seq.q_len == 0) continue;
+    const int64_t last = int64_t{seq.q_start} + (args.rotary_q_constant ? 0 : seq.q_len - 1);
+    if (seq.q_start < 0) {
+      return refuse("q_start of sequence ", b, " is ", seq.q_start,
+                    ", rotary positions start at 0");
+    }
+    if (last >= args.rotary_q.max_position) {
+      return refuse(names.rotary_limit, " is ", args.rotary_q.max_position, ", sequence ", b,
+                    " has a query at position ", last);
+    }
+  }
+  return {};
+}
+
+struct Inputs {
+  std::array<NamedRange, 7> ranges;
+};
+
+Inputs inputs_of(const AttendArgs& args, const ArgNames& names) {
+  const std::array<NamedRange, 2> kv = ranges_of(names.kv, args.kv);
+  const std::array<NamedRange, 2> rotary = ranges_of(args.rotary_q, names);
+  return {{range_of({"q"}, args.q), kv[0], kv[1], range_of({"alibi_slopes"}, args.alibi_slopes),
+           range_of({"sinks"}, args.sinks), rotary[0], rotary[1]}};
+}
+
+Status check_partial(const PlanData& plan, const AttendArgs& args, const Inputs& inputs) {
+  const PartialView& partial = args.partial;
+  if (partial.num_splits < plan.max_splits) {
+    return refuse("partial.num_splits is ", partial.num_splits, ", must be at least ",
+                  plan.max_splits, " (splits of the plan)");
+  }
+  const int64_t states =
+      capped_mul(capped_mul(partial.num_splits, plan.total_q), plan.spec.num_heads_q);
+  const int64_t floats = capped_mul(states, plan.spec.head_dim_v);
+  if (capped_mul(floats, 4) == kHuge) {
+    return refuse("partial.num_splits is ", partial.num_splits,
+                  ", the states do not fit into memory");
+  }
+  const float* const data[] = {partial.acc, partial.ref, partial.sum};
+  const ArgName names[] = {{"partial.acc"}, {"partial.ref"}, {"partial.sum"}};
+  NamedRange ranges[3];
+  for (size_t i = 0; i < 3; ++i) {
+    if (Status s = check_pointer(names[i], data[i], states, DType::kF32); !s.ok()) return s;
+    ranges[i] = {names[i], byte_range(data[i], (i == 0 ? floats : states) * 4)};
+    if (Status s = check_apart(ranges[i], inputs.ranges); !s.ok()) return s;
+    if (Status s = check_apart(ranges[i], {ranges, i}); !s.ok()) return s;
+  }
+  return {};
+}
+
+Status check_out(const PlanData& plan, const AttendArgs& args, const Inputs& inputs,
+                 const ArgNames& names) {
+  const AttentionSpec& spec = plan.spec;
+  if (args.partial.ref != nullptr || args.partial.sum != nullptr) {
+    return refuse("partial.acc is null, partial.ref or partial.sum is not");
+  }
+  if (Status s = check_tensor({"out"}, args.out,
+                              {{{plan.total_q, "query tokens of the plan"},
+                                {spec.num_heads_q, "num_heads_q"},
+                                {spec.head_dim_v, "head_dim_v"}}},
+                              Access::kWrite);
+      !s.ok()) {
+    return s;
+  }
+  if (Status s = check_same_device("out", args.out.device, "q", args.q.device); !s.ok()) return s;
+  if (Status s = check_lse(names.lse, args.lse); !s.ok()) return s;
+  const NamedRange out = range_of({"out"}, args.out);
+  if (Status s = check_apart(out, inputs.ranges); !s.ok()) return s;
+  if (args.lse.data == nullptr) return {};
+  const int64_t lse_bytes = capped_mul(int64_t{plan.total_q} * spec.num_heads_q, 4);
+  const NamedRange lse = {{names.lse}, byte_range(args.lse.data, lse_bytes)};
+  if (Status s = check_apart(lse, inputs.ranges); !s.ok()) return s;
+  return check_apart(lse, {&out, 1});
+}
+
+}  // namespace
+
+Status validate_attend(const PlanData& plan, const AttendArgs& args, const ArgNames& names) {
+  const AttentionSpec& spec = plan.spec;
+  if (Status s = check_tensor({"q"}, args.q,
+                              {{{plan.total_q, "query tokens of the plan"},
+                                {spec.num_heads_q, "num_heads_q"},
+                                {spec.head_dim, "head_dim"}}},
+                              Access::kRead);
+      !s.ok()) {
+    return s;
+  }
+  if (Status s = check_kv(plan, args.kv, names.kv); !s.ok()) return s;
+  if (Status s = check_same_device(names.kv, args.kv.device, "q", args.q.device); !s.ok()) return s;
+  if (Status s = check_lists(plan, args); !s.ok()) return s;
+  if (Status s = check_rotary(args.rotary_q, names, spec.head_dim); !s.ok()) return s;
+  if (Status s = check_rotary_reach(plan, args, names); !s.ok()) return s;
+  const Inputs inputs = inputs_of(args, names);
+  if (args.partial.acc != nullptr) return check_partial(plan, args, inputs);
+  return check_out(plan, args, inputs, names);
+}
+
+}  // namespace attnrt

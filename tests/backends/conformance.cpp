@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/backends/conformance.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <vector>
+
+#include "tests/support/check.hpp"
+#include "tests/support/pair_sampler.hpp"
+
+namespace attnrt::test {
+namespace {
+
+constexpr std::array kDTypes = {DType::kF32, DType::kBF16, DType::kF16};
+constexpr std::array kLayouts = {KvLayout::kPacked, KvLayout::kNHD, KvLayout::kHND};
+constexpr std::array kPageSizes = {1, 7, 16, 17, 64, 256, 1000};
+constexpr std::array kGroups = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16};
+
+struct Dims {
+  int32_t qk, v;
+  bool mla;
+};
+constexpr std::array kDims = {Dims{1, 1, false},     Dims{40, 40, false},   Dims{59, 59, false},
+                              Dims{64, 64, false},   Dims{80, 80, false},   Dims{96, 96, false},
+                              Dims{111, 111, false}, Dims{128, 128, false}, Dims{192, 128, false},
+                              Dims{256, 256, false}, Dims{576, 512, true},  Dims{48, 80, false},
+                              Dims{33, 7, false},    Dims{72, 64, true}};
+
+// Query lengths: fixed ones, then lengths that depend on the keys.
+constexpr std::array kQueryLengths = {1, 2, 3, 4, 5, 7, 8, 11, 16};
+enum QueryKind { kPrefill = kQueryLengths.size(), kChunk, kMoreThanKeys, kMixed, kQueryKinds };
+
+// Key lengths: a few, more than a block of 64, more than a split of 512.
+enum Span { kShort, kBlocks, kSplits, kSpans };
+
+enum Variant {
+  kPlain,
+  kCausal,
+  kWindowLeft,
+  kWindowRight,
+  kWindowBoth,
+  kCausalWindow,
+  kSoftcap,
+  kSoftcapCausal,
+  kAlibi,
+  kAlibiPerSeqCausal,
+  kSinks,
+  kSinksCausalWindow,
+  kNegativeScale,
+  kZeroScale,
+  kQStartCausal,
+  kQStartWindow,
+  kLeftpad,
+  kSpareSlots,
+  kRotaryHalvesCausal,
+  kRotaryInterleavedWindow,
+  kRotaryConstant,
+  kEverything,
+  kVariants
+};
+
+enum LseHabit { kLseNatural, kLseBaseTwo, kLseTokensFirst, kLseNone, kLseHabits };
+
+enum Factor {
+  kLayoutFactor,
+  kPageSizeFactor,
+  kGroupFactor,
+  kDimsFactor,
+  kQueryFactor,
+  kSpanFactor,
+  kVariantFactor,
+  kQDTypeFactor,
+  kOutDTypeFactor,
+  kCsrFactor,
+  kPaddedFactor,
+  kLseFactor
+};
+
+std::vector<int> factor_levels() {
+  return {static_cast<int>(kLayouts.size()),
+          static_cast<int>(kPageSizes.size()),
+          static_cast<int>(kGroups.size()),
+          static_cast<int>(kDims.size()),
+          kQueryKinds,
+          kSpans,
+          kVariants,
+          static_cast<int>(kDTypes.size()),
+          static_cast<int>(kDTypes.size()),
+          2,
+          2,
+          kLseHabits};
+}
+
+// Multiply-adds of one problem's reference. Keeps the suite within its minute; problems that would
+// cost more get fewer keys.
+constexpr int64_t kBudget = 500'000;
+
+class ShapeMaker {
+ public:
+  ShapeMaker(const std::vector<int>& point, DType kv_dtype, uint64_t seed)
+      : point_(point), random_(seed) {
+    shape_.seed = shape_.page_seed = seed;
+    shape_.kv_dtype = kv_dtype;
+  }
+
+  ProblemShape make() {
+    const Dims dims = kDims[index(kDimsFactor)];
+    shape_.layout = kLayouts[index(kLayoutFactor)];
+    shape_.page_size = kPageSizes[index(kPageSizeFactor)];
+    shape_.csr = level(kCsrFactor) == 1 && shape_.layout != KvLayout::kPacked;
+    shape_.padded = level(kPaddedFactor) == 1;
+    shape_.mla = dims.mla;
+    shape_.q_dtype = kDTypes[index(kQDTypeFactor)];
+    shape_.out_dtype = kDTypes[index(kOutDTypeFactor)];
+    AttentionSpec& spec = shape_.spec;
+    spec.head_dim = dims.qk;
+    spec.head_dim_v = dims.v == dims.qk && below(2) == 0 ? 0 : dims.v;
+    const int32_t group = kGroups[index(kGroupFactor)];
+    spec.num_heads_kv = dims.mla || group > 4 ? 1 : 1 + below(3);
+    spec.num_heads_q = group * spec.num_heads_kv;
+    cost_per_pair_ = int64_t{spec.num_heads_q} * (dims.qk + dims.v);
+    add_sequences();
+    apply_variant();
+    return shape_;
+  }
+
+ private:
+  [[nodiscard]] int level(Factor f) const { return point_[static_cast<size_t>(f)]; }
+  [[nodiscard]] size_t index(Factor f) const { return static_cast<size_t>(level(f)); }
+  int32_t below(int32_t n) {
+    return static_cast<int32_t>(random_() % static_cast<uint64_t>(std::max(n, 1)));
+  }
+  int32_t between(int32_t low, int32_t high) { return low + below(high - low + 1); }
+
+  int32_t key_count() {
+    switch (level(kSpanFactor)) {
+      case kBlocks:
+        return between(41, 300);
+      case kSplits:
+        return between(500, 1700);
+      default:
+        return between(1, 40);
+    }
+  }
+
+  SequenceShape sequence(int32_t keys) {
+    SequenceShape s;
+    s.kv_len = keys;
+    const int kind = level(kQueryFactor);
+    // Square problems shrink with the root of the budget.
+    while (kind >= kPrefill && int64_t{s.kv_len} * s.kv_len * cost_per_pair_ > kBudget &&
+           s.kv_len > 2) {
+      s.kv_len = s.kv_len * 3 / 4;
+    }
+    switch (kind) {
+      case kPrefill:
+        s.q_len = s.kv_len;
+        break;
+      case kChunk:
+        s.q_len = between(1, s.kv_len);
+        break;
+      case kMoreThanKeys:
+        s.q_len = s.kv_len + between(1, 9);
+        break;
+      case kMixed:
+        s.q_len = below(3) == 0 ? std::min(s.kv_len, between(2, 40)) : below(3);
+        break;
+      default:
+        s.q_len = kQueryLengths[static_cast<size_t>(kind)];
+    }
+    const int64_t row_cost = cost_per_pair_ * std::max(s.q_len, 1);
+    const int64_t affordable = std::max<int64_t>(1, 2 * kBudget / row_cost);
+    if (kind < kPrefill) s.kv_len = static_cast<int32_t>(std::min<int64_t>(keys, affordable));
+    return s;
+  }
+
+  // The first sequence has the length that was asked for; others fill the budget.
+  void add_sequences() {
+    int64_t cost = 0;
+    const int32_t most = between(1, 5);
+    for (int32_t b = 0; b < most && (b == 0 || cost < kBudget / 2); ++b) {
+      SequenceShape s = sequence(b == 0 ? key_count() : between(1, 80));
+      if (b > 0 && below(6) == 0) s.q_len = 0;
+      if (b > 0 && below(6) == 0) s.kv_len = 0;
+      cost += cost_per_pair_ * s.q_len * s.kv_len;
+      shape_.sequences.push_back(s);
+    }
+    std::shuffle(shape_.sequences.begin(), shape_.sequences.end(), random_);
+  }
+
+  int32_t window() {
+    const std::array sizes = {0, 1, between(2, 30), between(31, 200), between(201, 1500)};
+    return sizes[static_cast<size_t>(below(static_cast<int32_t>(sizes.size())))];
+  }
+
+  void move_q_start() {
+    for (SequenceShape& s : shape_.sequences) s.q_start = between(-20, s.kv_len + 20);
+  }
+
+  void pad_left() {
+    for (SequenceShape& s : shape_.sequences) s.leftpad = below(3) == 0 ? 0 : between(1, 40);
+  }
+
+  void add_spare_slots() {
+    for (SequenceShape& s : shape_.sequences) s.spare = below(3) == 0 ? 0 : between(1, 40);
+  }
+
+  void rotate(Rotary rotary, bool constant) {
+    if (shape_.spec.head_dim < 2) return;
+    shape_.rotary = rotary;
+    shape_.rotary_constant = constant;
+    for (SequenceShape& s : shape_.sequences) s.q_start = std::max(0, s.kv_len - s.q_len);
+  }
+
+  void apply_variant() {
+    AttentionSpec& spec = shape_.spec;
+    const auto variant = static_cast<Variant>(level(kVariantFactor));
+    spec.causal = variant == kCausal || variant == kCausalWindow || variant == kSoftcapCausal ||
+                  variant == kAlibiPerSeqCausal || variant == kSinksCausalWindow ||
+                  variant == kQStartCausal || variant == kRotaryHalvesCausal ||
+                  variant == kEverything;
+    if (variant == kWindowLeft || variant == kWindowBoth || variant == kCausalWindow ||
+        variant == kSinksCausalWindow || variant == kQStartWindow ||
+        variant == kRotaryInterleavedWindow || variant == kEverything) {
+      spec.window_left = window();
+    }
+    if (variant == kWindowRight || variant == kWindowBoth || variant == kQStartWindow) {
+      spec.window_right = window();
+    }
+    if (variant == kSoftcap || variant == kSoftcapCausal || variant == kEverything) {
+      spec.softcap = below(2) == 0 ? 1.5f : 30.0f;
+    }
+    spec.has_alibi = variant == kAlibi || variant == kAlibiPerSeqCausal || variant == kEverything;
+    shape_.alibi_per_seq = variant == kAlibiPerSeqCausal;
+    spec.has_sinks = variant == kSinks || variant == kSinksCausalWindow || variant == kEverything;
+    if (variant == kNegativeScale) spec.softmax_scale = -0.11f;
+    if (variant == kZeroScale) spec.softmax_scale = 0.0f;
+    if (variant == kQStartCausal || variant == kQStartWindow) move_q_start();
+    if (variant == kLeftpad || variant == kEverything) pad_left();
+    if (variant == kSpareSlots || variant == kEverything) add_spare_slots();
+    if (variant == kRotaryHalvesCausal) rotate(Rotary::kHalves, false);
+    if (variant == kRotaryInterleavedWindow) rotate(Rotary::kInterleaved, false);
+    if (variant == kRotaryConstant) rotate(Rotary::kHalves, true);
+  }
+
+  const std::vector<int>& point_;
+  std::mt19937_64 random_;
+  ProblemShape shape_;
+  int64_t cost_per_pair_ = 0;
+};
+
+LseView lse_options(int level) {
+  LseView view;
+  if (level == kLseBaseTwo) view.base = LseBase::kTwo;
+  if (level == kLseTokensFirst) {
+    view.order = LseOrder::kTokensFirst;
+    view.empty = LseEmpty::kPlusInf;
+  }
+  return view;
+}
+
+// Empty, or what is wrong.
+std::string check_case(Context& context, const Problem& problem, const Expected& expected,
+                       int lse_level) {
+  Output output = problem.make_output(lse_options(lse_level));
+  Plan plan;
+  Status status = make_plan(problem.spec(), problem.batch(), plan);
+  if (!status.ok()) return "make_plan: " + status.message();
+  AttendArgs args = problem.args(output);
+  if (lse_level == kLseNone) args.lse.data = nullptr;
+  status = attend(context, plan, args);
+  if (!status.ok()) return "attend: " + status.message();
+  if (lse_level == kLseNone) return check_out(problem, expected, output);
+  return check_close(problem, expected, output);
+}
+
+}  // namespace
+
+int conformance_problems() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
+  return 600;
+#else
+  return 1700;
+#endif
+}
+
+int check_conformance(std::span<NamedContext> contexts, DType kv_dtype, int count, uint64_t seed) {
+  constexpr int kEnoughFailures = 5;
+  PairSampler sampler(factor_levels(), seed);
+  int cases = 0;
+  int failures = 0;
+  for (int i = 0; i < count && failures < kEnoughFailures; ++i) {
+    const std::vector<int> point = sampler.next();
+    const uint64_t problem_seed = seed * 100'000 + static_cast<uint64_t>(i);
+    const Problem problem(ShapeMaker(point, kv_dtype, problem_seed).make());
+    const Expected expected = expect(problem);
+    for (NamedContext& named : contexts) {
+      const std::string wrong = check_case(named.context, problem, expected, point[kLseFactor]);
+      CHECK_MESSAGE(wrong.empty(), named.name, ": ", wrong, "\n  problem ", i, ": ",
+                    describe(problem.shape()));
+      if (!wrong.empty()) ++failures;
+      ++cases;
+    }
+  }
+  if (failures == 0) CHECK_MESSAGE(sampler.missing() == 0, "pairs of levels that no problem met");
+  return cases;
+}
+
+}  // namespace attnrt::test

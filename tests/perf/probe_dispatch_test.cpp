@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The probes' loops do what they are counted for, in every ISA of this machine.
+#include "perf/probe_dispatch.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace attnrt::perf {
+namespace {
+
+std::set<const ProbeKernels*> kernels_here() {
+  return {&probe_kernels("baseline"), &probe_kernels("avx2"), &probe_kernels("avx512")};
+}
+
+TEST_CASE("an ISA gets its own loops, an unknown one the best") {
+  CHECK(std::string(probe_kernels("baseline").isa) == "baseline");
+  const ProbeKernels& best = probe_kernels();
+  CHECK(&probe_kernels("riscv") == &best);
+  const std::string isa = best.isa;
+  CHECK(&probe_kernels(isa) == &best);
+  CHECK(&probe_kernels(isa + "_bf16") == &best);
+}
+
+TEST_CASE("no loop leaves a byte out") {
+  for (const ProbeKernels* kernels : kernels_here()) {
+    for (int variant = 0; variant < kReadVariants; ++variant) {
+      const ReadVariant& loop = kernels->reads[variant];
+      for (const size_t bytes : {size_t{0}, size_t{1}, size_t{64}, size_t{2047}, size_t{6000}}) {
+        // Unaligned on purpose; exactly sized, so that a sanitizer sees a read beyond the end.
+        std::vector<unsigned char> memory(bytes + 1, 0);
+        unsigned char* const data = memory.data() + 1;
+        CAPTURE(kernels->isa);
+        CAPTURE(loop.name);
+        CAPTURE(bytes);
+        const uint64_t before = loop.read(data, static_cast<int64_t>(bytes));
+        for (size_t i = 0; i < bytes; i += i < 64 || i + 64 > bytes ? 1 : 61) {
+          CAPTURE(i);
+          data[i] = 0x5a;
+          CHECK(loop.read(data, static_cast<int64_t>(bytes)) != before);
+          data[i] = 0;
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("multiply-adds stay ordinary numbers however long they run") {
+  for (const ProbeKernels* kernels : kernels_here()) {
+    CAPTURE(kernels->isa);
+    const float sum = kernels->fma(10'000);
+    // x = x / 2 + 1/4 ends at 1/2 in every lane of every chain: a quarter of the flops counted.
+    CHECK(sum == doctest::Approx(static_cast<double>(kernels->flops_per_iteration) / 4.0));
+  }
+}
+
+}  // namespace
+}  // namespace attnrt::perf

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// A sweep's call computes attention over the copy whose turn it is.
+#include "perf/sweep_call.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <vector>
+
+namespace attnrt::perf {
+namespace {
+
+SweepCase case_of(KvLayout layout, DType dtype) {
+  SweepCase c;
+  c.dtype = dtype;
+  c.heads = {4, 2};
+  c.head_dim = 16;
+  c.head_dim_v = 8;
+  c.layout = layout;
+  c.page_size = layout == KvLayout::kPacked ? 0 : 4;
+  c.batch = 2;
+  c.q_len = 3;
+  c.kv_len = 21;
+  c.threads = 1;
+  c.causal = true;
+  return c;
+}
+
+std::vector<std::byte> output_of(const SweepCall& call) {
+  const TensorView& out = call.args().out;
+  const int64_t elements = out.shape[0] * out.shape[1] * out.shape[2];
+  std::vector<std::byte> bytes(static_cast<size_t>(elements * size_of(out.dtype)));
+  std::memcpy(bytes.data(), out.data, bytes.size());
+  return bytes;
+}
+
+TEST_CASE("each call takes the next copy, and the first one after the last") {
+  for (const KvLayout layout : {KvLayout::kNHD, KvLayout::kHND, KvLayout::kPacked}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      CAPTURE(to_string(layout));
+      CAPTURE(to_string(dtype));
+      const SweepCase c = case_of(layout, dtype);
+      const KvRotation rotation(c, 3);
+      KvMemory memory;
+      SweepCall call(c, rotation, memory.get(rotation.total_bytes(), dtype));
+      REQUIRE(call.prepare().ok());
+      ContextOptions options;
+      options.backend = "reference";
+      Context context;
+      REQUIRE(Context::create(options, context).ok());
+      std::vector<std::vector<std::byte>> outputs;
+      for (int i = 0; i < 4; ++i) {
+        const Status status = call.attend(context, {});
+        REQUIRE_MESSAGE(status.ok(), status.message());
+        outputs.push_back(output_of(call));
+      }
+      CHECK(outputs[0] != outputs[1]);
+      CHECK(outputs[1] != outputs[2]);
+      CHECK(outputs[0] != outputs[2]);
+      CHECK(outputs[3] == outputs[0]);
+    }
+  }
+}
+
+TEST_CASE("memory is kept while it fits, and holds numbers of the dtype that was asked for") {
+  KvMemory memory;
+  std::byte* const first = memory.get(int64_t{3} << 20, DType::kF32);
+  CHECK(memory.filled_bytes() == int64_t{3} << 20);
+  CHECK(memory.get(int64_t{1} << 20, DType::kF32) == first);
+  CHECK(memory.filled_bytes() == int64_t{3} << 20);
+  float f32 = 0.0f;
+  std::memcpy(&f32, first, sizeof f32);
+  CHECK(memory.get(int64_t{2} << 20, DType::kF16) == first);
+  uint16_t f16 = 0;
+  std::memcpy(&f16, first, sizeof f16);
+  // One seed, one first number.
+  CHECK(f16_to_f32(f16) == doctest::Approx(f32).epsilon(0.01));
+  (void)memory.get(int64_t{9} << 20, DType::kF16);
+  CHECK(memory.filled_bytes() == int64_t{9} << 20);
+}
+
+TEST_CASE("what of it is on huge pages is reported") {
+  KvMemory memory;
+  (void)memory.get(int64_t{8} << 20, DType::kBF16);
+  const int64_t huge = memory.buffer().huge_bytes();
+  CHECK(huge >= 0);  // this system has /proc
+  CHECK(huge <= int64_t{10} << 20);
+  CHECK(huge % (int64_t{2} << 20) == 0);
+}
+
+}  // namespace
+}  // namespace attnrt::perf
