@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dot products that extend the head dimension, softcap and ALiBi.
 #include <cmath>
+#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -130,58 +131,56 @@ class ScoreRecogniser {
     return true;
   }
 
+  // slope * distance, up to sign; sign 0: not of this form.
+  struct Bias {
+    int sign = 0;
+    bool absolute = false;
+    int32_t slope = -1;
+    [[nodiscard]] Bias negated() const { return {-sign, absolute, slope}; }
+  };
+
   // capped plus or minus slope * distance.
   bool alibi(int32_t index) {
     const ProgramNode& node = at(index);
     if (node.op != Op::kAdd && node.op != Op::kSub) return false;
     ScoreForm& form = program_.score_form;
     for (int side = 0; side < (node.op == Op::kAdd ? 2 : 1); ++side) {
-      const int32_t left = node.operands[static_cast<size_t>(side)];
-      const int32_t right = node.operands[static_cast<size_t>(1 - side)];
       form = {};
-      form.slope_negated = node.op == Op::kSub;
-      if (capped(left) && slope_times_distance(right)) return true;
+      if (!capped(node.operands[static_cast<size_t>(side)])) continue;
+      Bias bias = slope_times_distance(node.operands[static_cast<size_t>(1 - side)]);
+      if (bias.sign == 0) continue;
+      if (node.op == Op::kSub) bias = bias.negated();
+      form.has_alibi = true;
+      form.slope = bias.slope;
+      form.alibi_absolute = bias.absolute;
+      form.slope_negated = bias.absolute ? bias.sign > 0 : bias.sign < 0;
+      return true;
     }
     return false;
   }
 
-  bool slope_times_distance(int32_t index) {
+  [[nodiscard]] Bias slope_times_distance(int32_t index) const {
     const ProgramNode& node = at(index);
-    ScoreForm& form = program_.score_form;
-    if (node.op == Op::kNeg) {
-      form.slope_negated = !form.slope_negated;
-      return slope_times_distance(node.operands[0]);
-    }
-    if (node.op != Op::kMul) return false;
+    if (node.op == Op::kNeg) return slope_times_distance(node.operands[0]).negated();
+    if (node.op != Op::kMul) return {};
     for (int side = 0; side < 2; ++side) {
       const int32_t slope = node.operands[static_cast<size_t>(side)];
       if (at(slope).rank != Rank::kScalar) continue;
-      if (!distance(node.operands[static_cast<size_t>(1 - side)])) continue;
-      form.has_alibi = true;
-      form.slope = slope;
-      return true;
+      Bias bias = distance(node.operands[static_cast<size_t>(1 - side)]);
+      if (bias.sign == 0) continue;
+      bias.slope = slope;
+      return bias;
     }
-    return false;
+    return {};
   }
 
   // kv - q or its absolute value, as a float, up to sign.
-  bool distance(int32_t index) {
+  [[nodiscard]] Bias distance(int32_t index) const {
     const ProgramNode& node = at(index);
-    ScoreForm& form = program_.score_form;
-    if (node.op == Op::kNeg) {
-      form.slope_negated = !form.slope_negated;
-      return distance(node.operands[0]);
-    }
+    if (node.op == Op::kNeg) return distance(node.operands[0]).negated();
     if (node.op == Op::kToFloat) return distance(node.operands[0]);
-    if (node.op == Op::kAbs) {
-      if (!difference(strip_to_float(node.operands[0]))) return false;
-      form.alibi_absolute = true;
-      form.slope_negated = !form.slope_negated;  // the form subtracts
-      return true;
-    }
-    const int64_t sign = difference(index);
-    if (sign < 0) form.slope_negated = !form.slope_negated;
-    return sign != 0;
+    if (node.op != Op::kAbs) return {.sign = difference(index)};
+    return {.sign = std::abs(difference(strip_to_float(node.operands[0]))), .absolute = true};
   }
 
   [[nodiscard]] int32_t strip_to_float(int32_t index) const {
@@ -189,10 +188,10 @@ class ScoreRecogniser {
   }
 
   // 1 for kv - q, -1 for q - kv, else 0.
-  [[nodiscard]] int64_t difference(int32_t index) const {
+  [[nodiscard]] int difference(int32_t index) const {
     const std::optional<Linear>& x = linear_[static_cast<size_t>(index)];
     if (!x || x->constant != 0 || x->slot >= 0 || x->q + x->kv != 0) return 0;
-    return std::abs(x->kv) == 1 ? x->kv : 0;
+    return std::abs(x->kv) == 1 ? static_cast<int>(x->kv) : 0;
   }
 
   ProgramData& program_;
