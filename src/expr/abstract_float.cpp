@@ -65,8 +65,7 @@ AbstractValue of_corners(const AbstractValue& x, const AbstractValue& y, bool na
 }
 
 AbstractValue multiply(const AbstractValue& x, const AbstractValue& y) {
-  const bool risky =
-      (infinite(x) && contains_zero(y)) || (infinite(y) && contains_zero(x));
+  const bool risky = (infinite(x) && contains_zero(y)) || (infinite(y) && contains_zero(x));
   return of_corners(x, y, x.nan || y.nan || risky, [](float a, float b) { return a * b; });
 }
 
@@ -76,8 +75,7 @@ AbstractValue divide(const AbstractValue& x, const AbstractValue& y) {
                     [](float a, float b) { return a / b; });
 }
 
-AbstractValue multiply_add(const AbstractValue& x, const AbstractValue& y,
-                           const AbstractValue& z) {
+AbstractValue multiply_add(const AbstractValue& x, const AbstractValue& y, const AbstractValue& z) {
   if (infinite(x) || infinite(y) || infinite(z)) return everything();
   AbstractValue out = float_range(kInfinity, -kInfinity, x.nan || y.nan || z.nan);
   for (const float a : {x.float_low, x.float_high}) {
@@ -128,8 +126,8 @@ AbstractValue inverse_square_root(const AbstractValue& x) {
 
 AbstractValue power(const AbstractValue& x, const AbstractValue& y) {
   if (x.float_low <= 0 || infinite(x) || infinite(y)) return everything();
-  const AbstractValue out = of_corners(x, y, x.nan || y.nan,
-                                       [](float a, float b) { return std::pow(a, b); });
+  const AbstractValue out =
+      of_corners(x, y, x.nan || y.nan, [](float a, float b) { return std::pow(a, b); });
   // pow(NaN, 0) and pow(1, NaN) are 1.
   return out.nan ? everything() : widened(out.float_low, out.float_high, false);
 }
@@ -142,19 +140,31 @@ AbstractValue increasing(const AbstractValue& x, float (*function)(float)) {
 
 AbstractValue transcendental(Op op, const AbstractValue& x, const AbstractValue& y) {
   switch (op) {
-    case Op::kExp: return increasing(x, std::exp);
-    case Op::kExp2: return increasing(x, std::exp2);
-    case Op::kTanh: return increasing(x, std::tanh);
-    case Op::kErf: return increasing(x, std::erf);
-    case Op::kSigmoid: return increasing(x, sigmoid_of);
-    case Op::kLog: return logarithm(x, 0.0f, std::log);
-    case Op::kLog1p: return logarithm(x, -1.0f, std::log1p);
-    case Op::kSqrt: return square_root(x);
-    case Op::kRsqrt: return inverse_square_root(x);
+    case Op::kExp:
+      return increasing(x, std::exp);
+    case Op::kExp2:
+      return increasing(x, std::exp2);
+    case Op::kTanh:
+      return increasing(x, std::tanh);
+    case Op::kErf:
+      return increasing(x, std::erf);
+    case Op::kSigmoid:
+      return increasing(x, sigmoid_of);
+    case Op::kLog:
+      return logarithm(x, 0.0f, std::log);
+    case Op::kLog1p:
+      return logarithm(x, -1.0f, std::log1p);
+    case Op::kSqrt:
+      return square_root(x);
+    case Op::kRsqrt:
+      return inverse_square_root(x);
     case Op::kSin:
-    case Op::kCos: return widened(-1.0f, 1.0f, x.nan || infinite(x));
-    case Op::kPow: return power(x, y);
-    default: return everything();
+    case Op::kCos:
+      return widened(-1.0f, 1.0f, x.nan || infinite(x));
+    case Op::kPow:
+      return power(x, y);
+    default:
+      return everything();
   }
 }
 
@@ -163,32 +173,43 @@ AbstractValue transcendental(Op op, const AbstractValue& x, const AbstractValue&
 AbstractValue abstract_float(Op op, const AbstractValue& x, const AbstractValue& y,
                              const AbstractValue& z) {
   switch (op) {
-    case Op::kAdd: return add(x, y.float_low, y.float_high, y.nan);
-    case Op::kSub: return add(x, -y.float_high, -y.float_low, y.nan);
-    case Op::kMul: return multiply(x, y);
-    case Op::kDiv: return divide(x, y);
-    case Op::kFma: return multiply_add(x, y, z);
-    case Op::kNeg: return float_range(-x.float_high, -x.float_low, x.nan);
-    case Op::kAbs: return absolute(x);
-    case Op::kMin: return minimum(x, y);
-    case Op::kMax: return maximum(x, y);
+    case Op::kAdd:
+      return add(x, y.float_low, y.float_high, y.nan);
+    case Op::kSub:
+      return add(x, -y.float_high, -y.float_low, y.nan);
+    case Op::kMul:
+      return multiply(x, y);
+    case Op::kDiv:
+      return divide(x, y);
+    case Op::kFma:
+      return multiply_add(x, y, z);
+    case Op::kNeg:
+      return float_range(-x.float_high, -x.float_low, x.nan);
+    case Op::kAbs:
+      return absolute(x);
+    case Op::kMin:
+      return minimum(x, y);
+    case Op::kMax:
+      return maximum(x, y);
     case Op::kToFloat:
       return float_range(static_cast<float>(x.low), static_cast<float>(x.high), false);
-    default: return transcendental(op, x, y);
+    default:
+      return transcendental(op, x, y);
   }
 }
 
 uint8_t compare_floats(Op op, const AbstractValue& x, const AbstractValue& y) {
   const bool nan = x.nan || y.nan;
   switch (op) {
-    case Op::kLess: return truth_of(x.float_low < y.float_high, nan || x.float_high >= y.float_low);
+    case Op::kLess:
+      return truth_of(x.float_low < y.float_high, nan || x.float_high >= y.float_low);
     case Op::kLessEqual:
       return truth_of(x.float_low <= y.float_high, nan || x.float_high > y.float_low);
-    default: break;
+    default:
+      break;
   }
-  const bool same =
-      !nan && x.float_low == x.float_high && y.float_low == y.float_high &&
-      x.float_low == y.float_low;
+  const bool same = !nan && x.float_low == x.float_high && y.float_low == y.float_high &&
+                    x.float_low == y.float_low;
   const bool apart = x.float_high < y.float_low || y.float_high < x.float_low;
   const uint8_t equal = truth_of(!apart, !same);
   return op == Op::kEqual ? equal : negate(equal);

@@ -16,9 +16,7 @@ struct Interval {
 
 constexpr uint64_t kSignBit = uint64_t{1} << 63;
 
-Interval hull(Interval x, Interval y) {
-  return {std::min(x.low, y.low), std::max(x.high, y.high)};
-}
+Interval hull(Interval x, Interval y) { return {std::min(x.low, y.low), std::max(x.high, y.high)}; }
 
 Interval hull_of_corners(const std::array<int64_t, 4>& corner) {
   const auto [low, high] = std::minmax_element(corner.begin(), corner.end());
@@ -131,8 +129,7 @@ void subtract_bits(const AbstractValue& x, const AbstractValue& y, AbstractValue
 
 // Of a product only the zeros at its end are kept.
 void multiply_bits(const AbstractValue& x, const AbstractValue& y, AbstractValue& out) {
-  const int zeros =
-      std::countr_zero(x.bits | x.unknown) + std::countr_zero(y.bits | y.unknown);
+  const int zeros = std::countr_zero(x.bits | x.unknown) + std::countr_zero(y.bits | y.unknown);
   out.unknown = zeros >= 64 ? 0 : ~uint64_t{0} << zeros;
   out.bits = 0;
 }
@@ -180,39 +177,57 @@ void join_bits(const AbstractValue& x, const AbstractValue& y, AbstractValue& ou
 
 void known_bits(Op op, const AbstractValue& x, const AbstractValue& y, AbstractValue& out) {
   switch (op) {
-    case Op::kAdd: return add_bits(x, y, out);
-    case Op::kSub: return subtract_bits(x, y, out);
-    case Op::kNeg: return subtract_bits(AbstractValue{.unknown = 0}, x, out);
-    case Op::kMul: return multiply_bits(x, y, out);
-    case Op::kFloorMod: return remainder_bits(x, y, out);
+    case Op::kAdd:
+      return add_bits(x, y, out);
+    case Op::kSub:
+      return subtract_bits(x, y, out);
+    case Op::kNeg:
+      return subtract_bits(AbstractValue{.unknown = 0}, x, out);
+    case Op::kMul:
+      return multiply_bits(x, y, out);
+    case Op::kFloorMod:
+      return remainder_bits(x, y, out);
     case Op::kShiftLeft:
-    case Op::kShiftRight: return shift_bits(op, x, y, out);
+    case Op::kShiftRight:
+      return shift_bits(op, x, y, out);
     case Op::kMin:
-    case Op::kMax: return join_bits(x, y, out);
-    default: return;
+    case Op::kMax:
+      return join_bits(x, y, out);
+    default:
+      return;
   }
 }
 
 Interval interval(Op op, const AbstractValue& x, const AbstractValue& y) {
   switch (op) {
-    case Op::kAdd: return add(x, y);
-    case Op::kSub: return subtract(x, y);
-    case Op::kMul: return multiply(x, y);
-    case Op::kNeg: return x.low == INT64_MIN ? Interval{} : Interval{-x.high, -x.low};
-    case Op::kAbs: return absolute(x);
-    case Op::kMin: return {std::min(x.low, y.low), std::min(x.high, y.high)};
-    case Op::kMax: return {std::max(x.low, y.low), std::max(x.high, y.high)};
-    case Op::kFloorDiv: return divide(x, y);
-    case Op::kFloorMod: return remainder(x, y);
-    case Op::kShiftLeft: return shift_left(x, y);
-    case Op::kShiftRight: return shift_right(x, y);
-    default: return {};
+    case Op::kAdd:
+      return add(x, y);
+    case Op::kSub:
+      return subtract(x, y);
+    case Op::kMul:
+      return multiply(x, y);
+    case Op::kNeg:
+      return x.low == INT64_MIN ? Interval{} : Interval{-x.high, -x.low};
+    case Op::kAbs:
+      return absolute(x);
+    case Op::kMin:
+      return {std::min(x.low, y.low), std::min(x.high, y.high)};
+    case Op::kMax:
+      return {std::max(x.low, y.low), std::max(x.high, y.high)};
+    case Op::kFloorDiv:
+      return divide(x, y);
+    case Op::kFloorMod:
+      return remainder(x, y);
+    case Op::kShiftLeft:
+      return shift_left(x, y);
+    case Op::kShiftRight:
+      return shift_right(x, y);
+    default:
+      return {};
   }
 }
 
-bool is_logic(Op op) {
-  return op == Op::kBitAnd || op == Op::kBitOr || op == Op::kBitXor;
-}
+bool is_logic(Op op) { return op == Op::kBitAnd || op == Op::kBitOr || op == Op::kBitXor; }
 
 AbstractValue logic(Op op, const AbstractValue& x, const AbstractValue& y) {
   AbstractValue out;
@@ -255,13 +270,16 @@ AbstractValue abstract_int(Op op, const AbstractValue& x, const AbstractValue& y
 
 uint8_t compare_ints(Op op, const AbstractValue& x, const AbstractValue& y) {
   switch (op) {
-    case Op::kLess: return truth_of(x.low < y.high, x.high >= y.low);
-    case Op::kLessEqual: return truth_of(x.low <= y.high, x.high > y.low);
-    default: break;
+    case Op::kLess:
+      return truth_of(x.low < y.high, x.high >= y.low);
+    case Op::kLessEqual:
+      return truth_of(x.low <= y.high, x.high > y.low);
+    default:
+      break;
   }
   const bool same = x.low == x.high && y.low == y.high && x.low == y.low;
-  const bool apart = x.high < y.low || y.high < x.low ||
-                     ((x.bits ^ y.bits) & ~x.unknown & ~y.unknown) != 0;
+  const bool apart =
+      x.high < y.low || y.high < x.low || ((x.bits ^ y.bits) & ~x.unknown & ~y.unknown) != 0;
   const uint8_t equal = truth_of(!apart, !same);
   return op == Op::kEqual ? equal : negate(equal);
 }

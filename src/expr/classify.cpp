@@ -52,9 +52,12 @@ TileClass TileClassifier::classify(int64_t key_begin, int64_t key_end) {
     return TileClass::kEmpty;
   }
   switch (truth(analysis_->tape().result)) {
-    case kCanBeTrue: return TileClass::kFull;
-    case kCanBeFalse: return TileClass::kEmpty;
-    default: return TileClass::kPartial;
+    case kCanBeTrue:
+      return TileClass::kFull;
+    case kCanBeFalse:
+      return TileClass::kEmpty;
+    default:
+      return TileClass::kPartial;
   }
 }
 
@@ -82,13 +85,27 @@ bool TileClassifier::evaluate_all(Rank rank) {
 
 void TileClassifier::evaluate(const TapeStep& step, AbstractValue& out) const {
   switch (step.op) {
-    case Op::kQ: out = int_range(q_begin_, q_end_ - 1); break;
-    case Op::kKv: out = int_range(key_begin_, key_end_ - 1); break;
-    case Op::kB: out = int_range(scope_.b, scope_.b); break;
-    case Op::kH: out = int_range(scope_.h_begin, scope_.h_end - 1); break;
-    case Op::kHkv: out = int_range(scope_.hkv_begin, scope_.hkv_end - 1); break;
-    case Op::kQLen: out = int_range(scope_.q_len, scope_.q_len); break;
-    case Op::kKvLen: out = int_range(scope_.kv_len, scope_.kv_len); break;
+    case Op::kQ:
+      out = int_range(q_begin_, q_end_ - 1);
+      break;
+    case Op::kKv:
+      out = int_range(key_begin_, key_end_ - 1);
+      break;
+    case Op::kB:
+      out = int_range(scope_.b, scope_.b);
+      break;
+    case Op::kH:
+      out = int_range(scope_.h_begin, scope_.h_end - 1);
+      break;
+    case Op::kHkv:
+      out = int_range(scope_.hkv_begin, scope_.hkv_end - 1);
+      break;
+    case Op::kQLen:
+      out = int_range(scope_.q_len, scope_.q_len);
+      break;
+    case Op::kKvLen:
+      out = int_range(scope_.kv_len, scope_.kv_len);
+      break;
     case Op::kLiteral:
       out.truth = step.literal.i != 0 ? kCanBeTrue : kCanBeFalse;
       out.low = out.high = step.literal.i;
@@ -102,8 +119,12 @@ void TileClassifier::evaluate(const TapeStep& step, AbstractValue& out) const {
       out.nan = slot.float_value != slot.float_value;
       break;
     }
-    case Op::kLoad: load(step, out); break;
-    case Op::kAnd: out.truth = both(truth(step.operands[0]), truth(step.operands[1])); return;
+    case Op::kLoad:
+      load(step, out);
+      break;
+    case Op::kAnd:
+      out.truth = both(truth(step.operands[0]), truth(step.operands[1]));
+      return;
     case Op::kXor: {
       const uint8_t x = truth(step.operands[0]);
       const uint8_t y = truth(step.operands[1]);
@@ -170,8 +191,7 @@ void TileClassifier::evaluate_sum(const TapeStep& step, AbstractValue& out) cons
     out.truth = truth_of(low <= bound, high > bound);
   } else {
     const bool apart = ((bits.bits ^ static_cast<uint64_t>(bound)) & ~bits.unknown) != 0;
-    out.truth =
-        truth_of(low <= bound && bound <= high && !apart, !(low == bound && high == bound));
+    out.truth = truth_of(low <= bound && bound <= high && !apart, !(low == bound && high == bound));
   }
 }
 

@@ -88,14 +88,19 @@ class Builder {
       case Op::kLess:
       case Op::kLessEqual:
       case Op::kEqual:
-      case Op::kNotEqual: return compare(node);
-      case Op::kAnd: return conjunction(operand(node, 0), operand(node, 1));
-      case Op::kOr: return conjunction(operand(node, 0) ^ 1, operand(node, 1) ^ 1) ^ 1;
-      case Op::kNot: return operand(node, 0) ^ 1;
+      case Op::kNotEqual:
+        return compare(node);
+      case Op::kAnd:
+        return conjunction(operand(node, 0), operand(node, 1));
+      case Op::kOr:
+        return conjunction(operand(node, 0) ^ 1, operand(node, 1) ^ 1) ^ 1;
+      case Op::kNot:
+        return operand(node, 0) ^ 1;
       case Op::kLiteral:
         if (node.type == Type::kPredicate) return truth(node.literal.i != 0);
         break;
-      default: break;
+      default:
+        break;
     }
     TapeStep step;
     step.op = node.op;
@@ -116,21 +121,23 @@ class Builder {
     const ProgramNode& node = program_.nodes[static_cast<size_t>(index)];
     if (++form.visits <= kMaxTerms) {
       switch (node.op) {
-        case Op::kLiteral: return add_term(form, -1, factor, node.literal.i, 1);
-        case Op::kNeg: return take_apart(node.operands[0], -factor, form);
+        case Op::kLiteral:
+          return add_term(form, -1, factor, node.literal.i, 1);
+        case Op::kNeg:
+          return take_apart(node.operands[0], -factor, form);
         case Op::kAdd:
         case Op::kSub:
           take_apart(node.operands[0], factor, form);
           return take_apart(node.operands[1], node.op == Op::kSub ? -factor : factor, form);
-        default: break;
+        default:
+          break;
       }
     }
     add_term(form, lowered_[static_cast<size_t>(index)], factor, 1,
              magnitude_[static_cast<size_t>(index)]);
   }
 
-  static void add_term(LinearForm& form, Ref ref, int64_t factor, int64_t scale,
-                       double magnitude) {
+  static void add_term(LinearForm& form, Ref ref, int64_t factor, int64_t scale, double magnitude) {
     form.magnitude += std::abs(static_cast<double>(factor) * static_cast<double>(scale)) *
                       std::max(1.0, magnitude);
     if (!(form.magnitude < kMaxMagnitude)) return;
@@ -314,8 +321,10 @@ class Builder {
       case Op::kBitXor:
       case Op::kShiftLeft:
       case Op::kShiftRight:
-      case Op::kFloorMod: return true;
-      default: return false;
+      case Op::kFloorMod:
+        return true;
+      default:
+        return false;
     }
   }
 
@@ -354,10 +363,14 @@ class Builder {
 AbstractValue anything(const ProgramNode& node) {
   constexpr int64_t kMax32 = std::numeric_limits<int32_t>::max();
   switch (node.op) {
-    case Op::kLiteral: return int_range(node.literal.i, node.literal.i);
-    case Op::kParam: return int_range(-kMaxInt, kMaxInt);
-    case Op::kLoad: return int_range(-kMax32 - 1, kMax32);
-    default: return int_range(0, kMax32);
+    case Op::kLiteral:
+      return int_range(node.literal.i, node.literal.i);
+    case Op::kParam:
+      return int_range(-kMaxInt, kMaxInt);
+    case Op::kLoad:
+      return int_range(-kMax32 - 1, kMax32);
+    default:
+      return int_range(0, kMax32);
   }
 }
 

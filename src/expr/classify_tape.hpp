@@ -25,9 +25,9 @@ struct TapeStep {
   Type type = Type::kInt;  // of the operands of a comparison, else of the result
   Rank rank = Rank::kScalar;
   bool sum = false;
-  bool kv_negated = false;   // sum: operands[1] is subtracted
-  bool wants_bits = false;   // someone asks which bits are known
-  uint8_t ends_unless = 0;   // a Truth: where the step cannot be that, the mask is false
+  bool kv_negated = false;  // sum: operands[1] is subtracted
+  bool wants_bits = false;  // someone asks which bits are known
+  uint8_t ends_unless = 0;  // a Truth: where the step cannot be that, the mask is false
   int32_t slot = -1;
   std::array<Ref, kMaxOperands> operands{-1, -1, -1, -1};
   Literal literal;

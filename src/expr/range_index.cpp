@@ -51,11 +51,16 @@ float float_above(double x) {
 template <class Function>
 auto with_element(ElementType type, const Function& function) {
   switch (type) {
-    case ElementType::kI8: return function(int8_t{});
-    case ElementType::kBool: return function(Bool{});
-    case ElementType::kF32: return function(float{});
-    case ElementType::kBF16: return function(Bf16{});
-    default: return function(int32_t{});
+    case ElementType::kI8:
+      return function(int8_t{});
+    case ElementType::kBool:
+      return function(Bool{});
+    case ElementType::kF32:
+      return function(float{});
+    case ElementType::kBF16:
+      return function(Bf16{});
+    default:
+      return function(int32_t{});
   }
 }
 
@@ -198,8 +203,8 @@ RangeIndex::Extremes RangeIndex::of_line(int64_t line, int64_t low, int64_t high
     return scan<Element>(offset + low * stride, stride, high - low + 1);
   }
   Extremes out = scan<Element>(offset + low * stride, stride, first_block * kBlock - low);
-  out.take(scan<Element>(offset + end_block * kBlock * stride, stride,
-                         high + 1 - end_block * kBlock));
+  out.take(
+      scan<Element>(offset + end_block * kBlock * stride, stride, high + 1 - end_block * kBlock));
   const auto count = static_cast<uint64_t>(end_block - first_block);
   const int level = static_cast<int>(std::bit_width(count)) - 1;
   const Pair* pairs =
@@ -247,16 +252,15 @@ AbstractValue RangeIndex::value(Extremes extremes) const {
     return float_range(static_cast<float>(extremes.low), static_cast<float>(extremes.high),
                        has_nan_);
   }
-  const AbstractValue range = int_range(static_cast<int64_t>(extremes.low),
-                                        static_cast<int64_t>(extremes.high));
+  const AbstractValue range =
+      int_range(static_cast<int64_t>(extremes.low), static_cast<int64_t>(extremes.high));
   if (slot_.element != ElementType::kBool) return range;
   return predicate(truth_of(range.high > 0, range.low < 1));
 }
 
 AbstractValue RangeIndex::query(std::span<const IndexRange> index) const {
-  return with_element(slot_.element, [&](auto element) {
-    return value(of_box<decltype(element)>(index));
-  });
+  return with_element(slot_.element,
+                      [&](auto element) { return value(of_box<decltype(element)>(index)); });
 }
 
 }  // namespace attnrt::expr

@@ -123,8 +123,7 @@ class Catalogue {
         "kv >= 150 && kv < 190 && q >= 150 && q < 190");
     with_doc(add("document", "doc[q] == doc[kv]"));
     with_doc(add("causal document", "doc[q] == doc[kv] && kv <= q"));
-    table(with_doc(add("causal doc by row start", "kv >= off[doc[q]] && kv <= q")), "off",
-          starts_);
+    table(with_doc(add("causal doc by row start", "kv >= off[doc[q]] && kv <= q")), "off", starts_);
     table(with_doc(add("document, logical index",
                        "doc[q] == doc[kv] && q - off[doc[q]] >= kv - off[doc[kv]]")),
           "off", starts_);
@@ -136,7 +135,7 @@ class Catalogue {
 
   void sharing() {
     add("DPO pair", "!(q >= r && c <= kv && kv < r) && kv <= q").ints = {{"c", n_ / 2},
-                                                                        {"r", n_ * 3 / 4}};
+                                                                         {"r", n_ * 3 / 4}};
     MaskCase& packed = with_doc(add("DPO packed",
                                     "!(q >= r[q] && c[q] <= kv && kv < r[q]) && kv <= q && "
                                     "doc[q] == doc[kv]"));
@@ -156,9 +155,9 @@ class Catalogue {
       }
     }
     table(share, "seg", segment);
-    table(with_doc(add("shared prefix",
-                       "kv <= q && (doc[q] == doc[kv] || pre[doc[q]] == doc[kv])")),
-          "pre", {0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7, 7});
+    table(
+        with_doc(add("shared prefix", "kv <= q && (doc[q] == doc[kv] || pre[doc[q]] == doc[kv])")),
+        "pre", {0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7, 7});
   }
 
   void sparse() {
