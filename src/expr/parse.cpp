@@ -243,8 +243,7 @@ class Parser {
         slots_.try_emplace(std::string(name.text), Slot{.name = std::string(name.text)})
             .first->second;
     if (slot.kind == SlotKind::kBuffer) {
-      return fail(name.column, "buffer " + quote(name.text) + " needs " +
-                                   std::to_string(slot.rank) + " indices");
+      return fail(name.column, "buffer " + quote(name.text) + " is used without indices");
     }
     const Expr result = slot.kind == SlotKind::kInt ? iparam(name.text) : fparam(name.text);
     return checked(result, name.column);
@@ -299,8 +298,8 @@ class Parser {
     if (static_cast<int>(arguments.size()) == wanted) {
       return checked(*build_call(name.text, arguments), name.column);
     }
-    std::string what = quote(name.text) + " takes " + std::to_string(wanted) + " operands, not " +
-                       std::to_string(arguments.size());
+    std::string what = quote(name.text) + " has " + std::to_string(arguments.size()) +
+                       " operands, not " + std::to_string(wanted);
     if ((name.text == "min" || name.text == "max") && arguments.size() == 1) {
       what += "; reductions over a row are not offered";
     }
