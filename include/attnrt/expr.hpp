@@ -281,7 +281,7 @@ struct SlotValue {
 SlotValue int_value(std::string_view name, int64_t value);
 SlotValue float_value(std::string_view name, float value);
 
-/// A dense row-major buffer. More than four extents make a rank that bind refuses.
+/// A dense row-major buffer. More than four extents make a rank that is refused when it is bound.
 SlotValue buffer_value(std::string_view name, ElementType element, const void* data,
                        std::initializer_list<int64_t> shape);
 

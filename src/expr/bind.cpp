@@ -84,7 +84,8 @@ Status bind_buffer(const Slot& slot, const SlotValue& value, BoundSlot& bound) {
 
 }  // namespace
 
-Status bind(std::span<const Slot> slots, std::span<const SlotValue> values, Bindings& bindings) {
+Status bind_slots(std::span<const Slot> slots, std::span<const SlotValue> values,
+                  Bindings& bindings) {
   bindings.slots.assign(slots.size(), {});
   for (size_t i = 0; i < slots.size(); ++i) {
     const Slot& slot = slots[i];

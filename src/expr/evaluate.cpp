@@ -185,7 +185,7 @@ Status Evaluator::create(const Expr& expression, std::span<const SlotValue> valu
   made.expression_ = expression;
   made.precision_ = precision;
   made.add(expression.node());
-  if (Status status = bind(made.slots_, values, made.bindings_); !status.ok()) return status;
+  if (Status status = bind_slots(made.slots_, values, made.bindings_); !status.ok()) return status;
   made.values_.resize(made.steps_.size());
   evaluator = std::move(made);
   return {};

@@ -31,7 +31,7 @@ enum class Precision : uint8_t { kSingle, kDouble };
 
 class Evaluator {
  public:
-  /// Errors: of the expression, or of bind.
+  /// Errors: of the expression, or of bind_slots.
   static Status create(const Expr& expression, std::span<const SlotValue> values,
                        Evaluator& evaluator, Precision precision = Precision::kSingle);
 

@@ -103,6 +103,7 @@ struct Bindings {
 /// Looks up each slot by name and checks kind, element type, rank, shape and a promised order
 /// (O(elements) for sorted buffers). `values` may hold more than the program asks for.
 /// Errors: InvalidArgument naming the slot; `bindings` is unspecified then.
-Status bind(std::span<const Slot> slots, std::span<const SlotValue> values, Bindings& bindings);
+Status bind_slots(std::span<const Slot> slots, std::span<const SlotValue> values,
+                  Bindings& bindings);
 
 }  // namespace attnrt::expr

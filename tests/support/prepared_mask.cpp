@@ -23,7 +23,7 @@ PreparedMask::PreparedMask(const expr::Expr& mask, std::span<const expr::SlotVal
 void PreparedMask::prepare(std::span<const expr::SlotValue> values) {
   Status status = expr::compile_mask(expression_, program_);
   REQUIRE_MESSAGE(status.ok(), status.message());
-  status = expr::bind(program_.slots(), values, bindings_);
+  status = expr::bind_slots(program_.slots(), values, bindings_);
   REQUIRE_MESSAGE(status.ok(), status.message());
   status = expr::Evaluator::create(expression_, values, evaluator_);
   REQUIRE_MESSAGE(status.ok(), status.message());

@@ -161,7 +161,7 @@ class FormChecker {
  public:
   FormChecker(const Expr& mask, std::span<const SlotValue> values) {
     REQUIRE(compile_mask(mask, program_).ok());
-    REQUIRE(bind(program_.slots(), values, bindings_).ok());
+    REQUIRE(bind_slots(program_.slots(), values, bindings_).ok());
     REQUIRE(Evaluator::create(mask, values, whole_).ok());
     find_nodes(mask.node());
     for (const Conjunct& part : program_.data()->mask_form.rest) {
