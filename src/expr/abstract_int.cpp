@@ -229,8 +229,8 @@ Interval interval(Op op, const AbstractValue& x, const AbstractValue& y) {
 
 bool is_logic(Op op) { return op == Op::kBitAnd || op == Op::kBitOr || op == Op::kBitXor; }
 
-AbstractValue logic(Op op, const AbstractValue& x, const AbstractValue& y) {
-  AbstractValue out;
+void logic(Op op, const AbstractValue& x, const AbstractValue& y, AbstractValue& out) {
+  keep(out, {});
   logic_bits(op, x, y, out);
   if (op == Op::kBitAnd && (x.low >= 0 || y.low >= 0)) {
     out.low = 0;
@@ -239,7 +239,6 @@ AbstractValue logic(Op op, const AbstractValue& x, const AbstractValue& y) {
     out.low = std::max(x.low, y.low);
   }
   meet_range_and_bits(out);
-  return out;
 }
 
 }  // namespace
@@ -257,15 +256,18 @@ void meet_range_and_bits(AbstractValue& value) {
   value.bits &= ~value.unknown;
 }
 
-AbstractValue abstract_int(Op op, const AbstractValue& x, const AbstractValue& y, bool bits) {
-  if (is_logic(op)) return logic(op, x, y);
-  AbstractValue out;
-  keep(out, interval(op, x, y));
-  if (bits) {
-    known_bits(op, x, y, out);
-    meet_range_and_bits(out);
+void abstract_int(Op op, const AbstractValue& x, const AbstractValue& y, bool bits,
+                  AbstractValue& out) {
+  if (is_logic(op)) {
+    logic(op, x, y, out);
+    return;
   }
-  return out;
+  keep(out, interval(op, x, y));
+  if (!bits) return;
+  out.unknown = ~uint64_t{0};
+  out.bits = 0;
+  known_bits(op, x, y, out);
+  meet_range_and_bits(out);
 }
 
 uint8_t compare_ints(Op op, const AbstractValue& x, const AbstractValue& y) {

@@ -6,6 +6,11 @@
 namespace attnrt::expr {
 namespace {
 
+void keep(AbstractValue& out, int64_t low, int64_t high) {
+  out.low = low;
+  out.high = high;
+}
+
 bool is_compare(Op op) {
   return op == Op::kLess || op == Op::kLessEqual || op == Op::kEqual || op == Op::kNotEqual;
 }
@@ -86,25 +91,25 @@ bool TileClassifier::evaluate_all(Rank rank) {
 void TileClassifier::evaluate(const TapeStep& step, AbstractValue& out) const {
   switch (step.op) {
     case Op::kQ:
-      out = int_range(q_begin_, q_end_ - 1);
+      keep(out, q_begin_, q_end_ - 1);
       break;
     case Op::kKv:
-      out = int_range(key_begin_, key_end_ - 1);
+      keep(out, key_begin_, key_end_ - 1);
       break;
     case Op::kB:
-      out = int_range(scope_.b, scope_.b);
+      keep(out, scope_.b, scope_.b);
       break;
     case Op::kH:
-      out = int_range(scope_.h_begin, scope_.h_end - 1);
+      keep(out, scope_.h_begin, scope_.h_end - 1);
       break;
     case Op::kHkv:
-      out = int_range(scope_.hkv_begin, scope_.hkv_end - 1);
+      keep(out, scope_.hkv_begin, scope_.hkv_end - 1);
       break;
     case Op::kQLen:
-      out = int_range(scope_.q_len, scope_.q_len);
+      keep(out, scope_.q_len, scope_.q_len);
       break;
     case Op::kKvLen:
-      out = int_range(scope_.kv_len, scope_.kv_len);
+      keep(out, scope_.kv_len, scope_.kv_len);
       break;
     case Op::kLiteral:
       out.truth = step.literal.i != 0 ? kCanBeTrue : kCanBeFalse;
@@ -155,8 +160,14 @@ void TileClassifier::evaluate(const TapeStep& step, AbstractValue& out) const {
         const AbstractValue& x = input(step, 0);
         const AbstractValue& y = step.operands[1] < 0 ? x : input(step, 1);
         const AbstractValue& z = step.operands[2] < 0 ? x : input(step, 2);
-        out = step.type == Type::kInt ? abstract_int(step.op, x, y, step.wants_bits)
-                                      : abstract_float(step.op, x, y, z);
+        if (step.type == Type::kInt) {
+          abstract_int(step.op, x, y, step.wants_bits, out);
+        } else {
+          const AbstractValue range = abstract_float(step.op, x, y, z);
+          out.float_low = range.float_low;
+          out.float_high = range.float_high;
+          out.nan = range.nan;
+        }
       }
       return;
   }
@@ -166,8 +177,7 @@ void TileClassifier::evaluate(const TapeStep& step, AbstractValue& out) const {
 void TileClassifier::evaluate_sum(const TapeStep& step, AbstractValue& out) const {
   int64_t low = 0;
   int64_t high = 0;
-  AbstractValue bits;
-  bits.unknown = 0;
+  AbstractValue bits{.low = 0, .high = 0, .unknown = 0};
   for (size_t i = 0; i < 3; ++i) {
     if (step.operands[i] < 0) continue;
     const AbstractValue& part = input(step, i);
@@ -182,15 +192,18 @@ void TileClassifier::evaluate_sum(const TapeStep& step, AbstractValue& out) cons
       out.truth = kUndecided;
       return;
     }
-    if (step.op == Op::kEqual) {
-      bits = abstract_int(subtract ? Op::kSub : Op::kAdd, bits, part, true);
+    if (step.wants_bits) {
+      AbstractValue sum;
+      abstract_int(subtract ? Op::kSub : Op::kAdd, bits, part, true, sum);
+      bits = sum;
     }
   }
   const int64_t bound = step.literal.i;
   if (step.op == Op::kLessEqual) {
     out.truth = truth_of(low <= bound, high > bound);
   } else {
-    const bool apart = ((bits.bits ^ static_cast<uint64_t>(bound)) & ~bits.unknown) != 0;
+    const bool apart =
+        step.wants_bits && ((bits.bits ^ static_cast<uint64_t>(bound)) & ~bits.unknown) != 0;
     out.truth = truth_of(low <= bound && bound <= high && !apart, !(low == bound && high == bound));
   }
 }
@@ -202,7 +215,7 @@ void TileClassifier::load(const TapeStep& step, AbstractValue& out) const {
     const AbstractValue& range = input(step, rank);
     index[rank] = {range.low, range.high};
   }
-  out = analysis_->index(step.slot).query({index.data(), rank});
+  analysis_->index(step.slot).query({index.data(), rank}, out);
 }
 
 }  // namespace attnrt::expr

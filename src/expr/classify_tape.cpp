@@ -336,7 +336,7 @@ class Builder {
     for (size_t i = tape_.steps.size(); i-- > 0;) {
       if (!live[i]) continue;
       const TapeStep& step = tape_.steps[i];
-      bool bits = step.wants_bits || asks_for_bits(step);
+      const bool bits = step.wants_bits || asks_for_bits(step);
       for (const Ref operand : step.operands) {
         if (operand < 0) continue;
         TapeStep& input = tape_.steps[step_of(operand)];
@@ -344,7 +344,10 @@ class Builder {
         if (input.type == Type::kInt && bits) input.wants_bits = true;
         // Equality can be told from bits, but only bit operations and remainders know more of
         // them than the range does.
-        if (step.op == Op::kEqual && asks_for_bits(input)) input.wants_bits = true;
+        if (step.op == Op::kEqual && asks_for_bits(input)) {
+          input.wants_bits = true;
+          tape_.steps[i].wants_bits = true;
+        }
       }
     }
     for (size_t i = 0; i < tape_.steps.size(); ++i) {
@@ -398,7 +401,7 @@ std::vector<double> magnitudes(const ProgramData& program) {
     } else if (node.num_operands == 0 || node.op == Op::kLoad) {
       value[i] = anything(node);
     } else {
-      value[i] = abstract_int(node.op, input(0), input(1), false);
+      abstract_int(node.op, input(0), input(1), false, value[i]);
     }
     out[i] = std::max(std::abs(static_cast<double>(value[i].low)),
                       std::abs(static_cast<double>(value[i].high)));

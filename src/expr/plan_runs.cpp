@@ -8,9 +8,9 @@
 namespace attnrt::expr {
 namespace {
 
-// Refinement that never succeeds is given up; the bound leaves room for masks where it sometimes
-// does.
-constexpr int64_t kPatience = 64;
+// Refinement that seldom succeeds is given up: for closed forms it never does.
+constexpr int64_t kPatience = 512;
+constexpr int64_t kPatiencePerSuccess = 16;
 
 int32_t half_of(int32_t length) {
   return static_cast<int32_t>(std::bit_ceil(static_cast<uint32_t>(length)) / 2);
@@ -126,13 +126,14 @@ class Planner {
   }
 
   TileClass refine(Span range) {
-    if (request_.refine_depth <= 0 || failures_ > kPatience + 4 * successes_) {
+    if (request_.refine_depth <= 0 || attempts_ > kPatience + kPatiencePerSuccess * successes_) {
       return TileClass::kPartial;
     }
+    ++attempts_;
     TileClass found = corners(range);
     if (found != TileClass::kPartial) {
       const bool proved = prove_quarters(found, queries_, range, request_.refine_depth - 1);
-      ++(proved ? successes_ : failures_);
+      successes_ += proved ? 1 : 0;
       if (!proved) found = TileClass::kPartial;
     }
     classifier_.set_queries(queries_.begin, queries_.end);
@@ -208,7 +209,7 @@ class Planner {
   std::vector<Segment> segments_;  // a stack: each level of descend() on top of its parent's
   Span queries_;
   bool undecided_ = false;
-  int64_t failures_ = 0;
+  int64_t attempts_ = 0;
   int64_t successes_ = 0;
 };
 

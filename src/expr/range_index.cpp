@@ -245,22 +245,32 @@ RangeIndex::Extremes RangeIndex::of_box(std::span<const IndexRange> index) const
   return out;
 }
 
-AbstractValue RangeIndex::value(Extremes extremes) const {
+void RangeIndex::write(Extremes extremes, AbstractValue& out) const {
   if (slot_.element == ElementType::kF32 || slot_.element == ElementType::kBF16) {
-    // Nothing but NaN.
-    if (extremes.low > extremes.high) return {};
-    return float_range(static_cast<float>(extremes.low), static_cast<float>(extremes.high),
-                       has_nan_);
+    const bool only_nan = extremes.low > extremes.high;
+    out.float_low =
+        only_nan ? -std::numeric_limits<float>::infinity() : static_cast<float>(extremes.low);
+    out.float_high =
+        only_nan ? std::numeric_limits<float>::infinity() : static_cast<float>(extremes.high);
+    out.nan = has_nan_ || only_nan;
+    return;
   }
-  const AbstractValue range =
-      int_range(static_cast<int64_t>(extremes.low), static_cast<int64_t>(extremes.high));
-  if (slot_.element != ElementType::kBool) return range;
-  return predicate(truth_of(range.high > 0, range.low < 1));
+  out.low = static_cast<int64_t>(extremes.low);
+  out.high = static_cast<int64_t>(extremes.high);
+  out.truth = truth_of(out.high > 0, out.low < 1);
 }
 
-AbstractValue RangeIndex::query(std::span<const IndexRange> index) const {
-  return with_element(slot_.element,
-                      [&](auto element) { return value(of_box<decltype(element)>(index)); });
+void RangeIndex::query(std::span<const IndexRange> index, AbstractValue& out) const {
+  with_element(slot_.element, [&](auto element) {
+    using Element = decltype(element);
+    if (index.size() > 1) {
+      write(of_box<Element>(index), out);
+      return;
+    }
+    const int64_t low = std::clamp<int64_t>(index[0].low, 0, length_ - 1);
+    const int64_t high = std::clamp<int64_t>(index[0].high, 0, length_ - 1);
+    write(of_line<Element>(0, low, high), out);
+  });
 }
 
 }  // namespace attnrt::expr

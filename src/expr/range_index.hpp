@@ -27,7 +27,7 @@ class RangeIndex {
   explicit RangeIndex(const BoundSlot& slot, bool known_sorted = false);
 
   /// Everything the elements [index[0]] x [index[1]] .. can be, as the node kLoad has it.
-  [[nodiscard]] AbstractValue query(std::span<const IndexRange> index) const;
+  void query(std::span<const IndexRange> index, AbstractValue& out) const;
 
   [[nodiscard]] int64_t memory_bytes() const;
 
@@ -49,7 +49,7 @@ class RangeIndex {
   template <class Element>
   [[nodiscard]] Extremes of_box(std::span<const IndexRange> index) const;
   [[nodiscard]] int64_t line_offset(int64_t line) const;
-  [[nodiscard]] AbstractValue value(Extremes extremes) const;
+  void write(Extremes extremes, AbstractValue& out) const;
 
   struct Pair {
     float low = 0;
