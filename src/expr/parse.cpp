@@ -14,7 +14,6 @@
 namespace attnrt::expr {
 namespace {
 
-constexpr int kUnary = 11;
 constexpr size_t kMaxBufferRank = 4;
 
 std::string quote(std::string_view text) { return "'" + std::string(text.substr(0, 64)) + "'"; }
@@ -25,7 +24,7 @@ std::string describe(const Token& token) {
 
 class Parser {
  public:
-  explicit Parser(std::string_view text) : lexer_(text), text_(text) { advance(); }
+  explicit Parser(std::string_view text) : lexer_(text) { advance(); }
 
   Status run(Expr& expression) {
     while (!failed() && statement()) {
@@ -327,7 +326,6 @@ class Parser {
   }
 
   Lexer lexer_;
-  std::string_view text_;
   Token token_;
   std::string mistake_;
   int depth_ = 0;
