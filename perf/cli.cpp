@@ -38,7 +38,8 @@ int run_main(int argc, const char* const* argv, CommandIo& io) {
   CLI::App app{kDescription, "attnrt-perf"};
   try {
     app.set_version_flag("--version", "attnrt-perf " + std::string(Runtime::version()));
-    app.require_subcommand(1);
+    // None is reported by run_parsed: asking here would hide which word was not understood.
+    app.require_subcommand(0, 1);
     CommandRun replay, sweep;
     CLI::App* replay_app = add_replay_command(app, replay);
     CLI::App* sweep_app = add_sweep_command(app, sweep);
