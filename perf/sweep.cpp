@@ -3,6 +3,7 @@
 #include "perf/sweep.hpp"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <span>
@@ -48,6 +49,12 @@ Status warm_up(SweepCall& call, Context& context, const CommandIo& io, double& s
   return status;
 }
 
+/// How often the system took a CPU away from a thread of ours that had work to do.
+int64_t involuntary_switches() {
+  rusage usage{};
+  return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
 /// The rates of both probes, one pair or more per turn.
 struct ProbeSamples {
   ReadProbe& read;
@@ -62,19 +69,34 @@ struct ProbeSamples {
   }
 };
 
-Status take_turns(SweepCall& call, Context& context, const CommandIo& io, Repeater& repeater,
+/// Times of calls, and how many of them lost a CPU to another process.
+struct CallSamples {
+  Repeater repeater;
+  int64_t disturbed = 0;
+
+  Status take(SweepCall& call, Context& context, const CommandIo& io) {
+    const int64_t switches = involuntary_switches();
+    double seconds = 0.0;
+    Status status = timed_attend(call, context, io, seconds);
+    if (!status.ok()) return status;
+    repeater.add(seconds);
+    if (involuntary_switches() != switches) ++disturbed;
+    return status;
+  }
+};
+
+Status take_turns(SweepCall& call, Context& context, const CommandIo& io, CallSamples& calls,
                   ProbeSamples& probes) {
   double seconds = 0.0;
   Status status = warm_up(call, context, io, seconds);
   const Turn turn = turn_for(seconds);
-  for (int64_t round = 0; status.ok() && (round < kMinRounds || !repeater.done()); ++round) {
+  for (int64_t round = 0; status.ok() && (round < kMinRounds || !calls.repeater.done()); ++round) {
     probes.take(turn);
     for (int64_t i = 0; i < turn.untimed && status.ok(); ++i) {
       status = timed_attend(call, context, io, seconds);
     }
     for (int64_t i = 0; i < turn.timed && status.ok(); ++i) {
-      status = timed_attend(call, context, io, seconds);
-      if (status.ok()) repeater.add(seconds);
+      status = calls.take(call, context, io);
     }
   }
   return status;
@@ -121,13 +143,14 @@ Status SweepRunner::run(SweepCall& call, Context& context, const CommandIo& io,
   read.choose_variant();
   FmaProbe fma(threads, probe_kernels(context.isa()));
 
-  Repeater repeater(settings_.repeat, steady_seconds);
+  CallSamples calls{Repeater(settings_.repeat, steady_seconds)};
   ProbeSamples probes{read, fma};
-  Status status = take_turns(call, context, io, repeater, probes);
+  Status status = take_turns(call, context, io, calls, probes);
   if (!status.ok()) return status;
 
-  result.seconds = summarize(repeater.samples());
-  result.repeats = static_cast<int64_t>(repeater.samples().size());
+  result.seconds = summarize(calls.repeater.samples());
+  result.repeats = static_cast<int64_t>(calls.repeater.samples().size());
+  result.disturbed = calls.disturbed;
   result.read_rate = median(probes.read_rates);
   result.flop_rate = median(probes.flop_rates);
   result.read_variant = read.variant();

@@ -152,7 +152,8 @@ std::vector<Fact> sweep_environment(const Context& context, const SweepSettings&
 
 /// What happened besides the rows.
 struct SweepOutcome {
-  Status stopped;  // not ok: the rows after it are missing
+  bool disturbed = false;  // some row lost CPUs to other processes in most of its calls
+  Status stopped;          // not ok: the rows after it are missing
   size_t skipped = 0;
 };
 
@@ -168,6 +169,7 @@ SweepOutcome measure_all(const std::vector<SweepCase>& cases, const SweepSetting
     const Status status = runner.measure(sweep_case, contexts.of(sweep_case), io, result);
     if (status.ok()) {
       report.rows.push_back(sweep_row(sweep_case, result, settings.cold));
+      outcome.disturbed = outcome.disturbed || 2 * result.disturbed > result.repeats;
       continue;
     }
     if (status.code() != Code::kUnsupported && status.code() != Code::kOutOfMemory) {
@@ -202,6 +204,11 @@ int run_sweep(const SweepOptions& options, CommandIo& io) {
   if (outcome.stopped.code() == Code::kCancelled) {
     report.notes.push_back(
         fmt::format("interrupted: {} of {} rows were measured", report.rows.size(), cases.size()));
+  }
+  if (outcome.disturbed) {
+    report.notes.push_back(
+        "other processes took CPUs away in most calls of some rows: those are too slow, and their "
+        "percentages too low");
   }
   output.write(report);
   if (outcome.stopped.ok()) return kExitOk;
