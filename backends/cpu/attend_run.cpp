@@ -185,7 +185,7 @@ class AttendRun {
     task.kv_head_begin = unit.kv_head_begin;
     task.kv_head_end = unit.kv_head_end;
     task.kv_len = seq.kv_len;
-    task.q_position = seq.q_start + tile.token_begin + unit.token_begin;
+    task.q_position = int64_t{seq.q_start} + tile.token_begin + unit.token_begin;
     task.window_left = spec.window_left;
     task.window_right = spec.window_right;
     task.scale = *spec.softmax_scale;
