@@ -3,7 +3,6 @@
 #include "perf/sweep.hpp"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <span>
@@ -12,6 +11,7 @@
 #include "perf/fma_probe.hpp"
 #include "perf/probe_dispatch.hpp"
 #include "perf/read_probe.hpp"
+#include "perf/run_delay.hpp"
 #include "perf/statistics.hpp"
 
 namespace attnrt::perf {
@@ -49,12 +49,6 @@ Status warm_up(SweepCall& call, Context& context, const CommandIo& io, double& s
   return status;
 }
 
-/// How often the system took a CPU away from a thread of ours that had work to do.
-int64_t involuntary_switches() {
-  rusage usage{};
-  return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
-}
-
 /// The rates of both probes, one pair or more per turn.
 struct ProbeSamples {
   ReadProbe& read;
@@ -69,18 +63,23 @@ struct ProbeSamples {
   }
 };
 
-/// Times of calls, and how many of them lost a CPU to another process.
+/// Times of calls, and how long their threads waited for a CPU.
 struct CallSamples {
   Repeater repeater;
-  int64_t disturbed = 0;
+  double call_seconds = 0.0;
+  double delay_seconds = 0.0;  // negative: the system does not say
 
-  Status take(SweepCall& call, Context& context, const CommandIo& io) {
-    const int64_t switches = involuntary_switches();
-    double seconds = 0.0;
-    Status status = timed_attend(call, context, io, seconds);
-    if (!status.ok()) return status;
-    repeater.add(seconds);
-    if (involuntary_switches() != switches) ++disturbed;
+  Status take(int64_t count, SweepCall& call, Context& context, const CommandIo& io) {
+    const double delay = run_delay_seconds();
+    Status status;
+    for (int64_t i = 0; i < count && status.ok(); ++i) {
+      double seconds = 0.0;
+      status = timed_attend(call, context, io, seconds);
+      if (!status.ok()) break;
+      repeater.add(seconds);
+      call_seconds += seconds;
+    }
+    delay_seconds = delay < 0.0 ? -1.0 : delay_seconds + run_delay_seconds() - delay;
     return status;
   }
 };
@@ -95,9 +94,7 @@ Status take_turns(SweepCall& call, Context& context, const CommandIo& io, CallSa
     for (int64_t i = 0; i < turn.untimed && status.ok(); ++i) {
       status = timed_attend(call, context, io, seconds);
     }
-    for (int64_t i = 0; i < turn.timed && status.ok(); ++i) {
-      status = calls.take(call, context, io);
-    }
+    if (status.ok()) status = calls.take(turn.timed, call, context, io);
   }
   return status;
 }
@@ -150,7 +147,9 @@ Status SweepRunner::run(SweepCall& call, Context& context, const CommandIo& io,
 
   result.seconds = summarize(calls.repeater.samples());
   result.repeats = static_cast<int64_t>(calls.repeater.samples().size());
-  result.disturbed = calls.disturbed;
+  // A thread that has nothing to do with the call may have waited too: no more than all is lost.
+  const double thread_seconds = calls.call_seconds * context.num_threads();
+  result.lost_share = std::min(1.0, calls.delay_seconds / thread_seconds);
   result.read_rate = median(probes.read_rates);
   result.flop_rate = median(probes.flop_rates);
   result.read_variant = read.variant();

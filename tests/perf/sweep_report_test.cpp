@@ -42,7 +42,7 @@ SweepResult made_result() {
   result.huge_percent = 99;
   result.seconds = {.median = 1e-3, .p10 = 0.9e-3, .p90 = 1.5e-3, .noise = 0.02};
   result.repeats = 24;
-  result.disturbed = 6;
+  result.lost_share = 0.25;
   result.read_rate = 20e9;
   result.flop_rate = 100e9;
   result.read_variant = "4 streams";
@@ -62,7 +62,7 @@ TEST_CASE("values stand under their columns, in the units that the keys say") {
   CHECK(number("p10_us") == doctest::Approx(900.0));
   CHECK(number("p90_us") == doctest::Approx(1500.0));
   CHECK(number("noise_percent") == doctest::Approx(2.0));
-  CHECK(number("disturbed_percent") == doctest::Approx(25.0));
+  CHECK(number("cpu_lost_percent") == doctest::Approx(25.0));
   CHECK(number("kv_gbps") == doctest::Approx(16.0));
   CHECK(number("gflops") == doctest::Approx(64.0));
   CHECK(number("limit_us") == doctest::Approx(800.0));
@@ -94,9 +94,11 @@ TEST_CASE("what was not measured is empty, not a number") {
   SweepResult result = made_result();
   result.repeats = 3;
   result.huge_percent = -1;
+  result.lost_share = -1.0;
   const std::vector<Column> columns = sweep_columns({c});
   const std::vector<Value> row = sweep_row(c, result, false);
-  for (const char* key : {"page_size", "window", "noise_percent", "huge_page_percent"}) {
+  for (const char* key :
+       {"page_size", "window", "noise_percent", "cpu_lost_percent", "huge_page_percent"}) {
     CAPTURE(key);
     CHECK(std::holds_alternative<std::monostate>(row[index_of(columns, key)]));
   }
