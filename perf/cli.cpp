@@ -18,6 +18,10 @@ namespace {
 constexpr const char* kDescription =
     "Measures libattnrt: replay runs real serving traffic through it, sweep measures single calls.";
 
+constexpr const char* kExitCodes =
+    "Exit codes: 0 done; 1 a check or the library failed; 2 bad input; 130 Ctrl-C, after what was\n"
+    "measured has been printed.";
+
 int report_bad_input(CommandIo& io, std::string message) {
   std::replace(message.begin(), message.end(), '\n', ' ');
   io.err << "attnrt-perf: " << message << '\n';
@@ -37,8 +41,10 @@ int run_parsed(const CLI::App& app, CommandIo& io,
 int run_main(int argc, const char* const* argv, CommandIo& io) {
   CLI::App app{kDescription, "attnrt-perf"};
   try {
+    app.footer(kExitCodes);
     app.set_version_flag("--version", "attnrt-perf " + std::string(Runtime::version()));
-    app.require_subcommand(1);
+    // None is reported by run_parsed: asking here would hide which word was not understood.
+    app.require_subcommand(0, 1);
     CommandRun replay, sweep;
     CLI::App* replay_app = add_replay_command(app, replay);
     CLI::App* sweep_app = add_sweep_command(app, sweep);

@@ -3,6 +3,7 @@
 #include "perf/fma_probe.hpp"
 
 #include <algorithm>
+#include <functional>
 
 namespace attnrt::perf {
 namespace {
@@ -19,9 +20,10 @@ FmaProbe::FmaProbe(ProbeTeam& team, const ProbeKernels& kernels) : team_(team), 
 }
 
 double FmaProbe::run() {
-  const double seconds = team_.run([&](int32_t) { kernels_.fma(iterations_); });
+  const std::function<void(int32_t)> work = [this](int32_t) { kernels_.fma(iterations_); };
+  const TeamTime time = run_together([&] { return team_.run(work); });
   const int64_t flops = iterations_ * kernels_.flops_per_iteration * team_.num_threads();
-  return static_cast<double>(flops) / std::max(seconds, 1e-9);
+  return static_cast<double>(flops) / std::max(time.seconds, 1e-9);
 }
 
 }  // namespace attnrt::perf

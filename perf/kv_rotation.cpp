@@ -24,7 +24,8 @@ int64_t rotation_bytes_for(int64_t llc_bytes) {
 int64_t choose_copies(int64_t copy_bytes, int64_t read_bytes, const ColdRule& rule) {
   if (copy_bytes <= 0 || read_bytes <= 0) return rule.budget_bytes > 0 ? 1 : 0;
   // Two at least: a call that reads more than the caches hold still leaves its last keys there.
-  int64_t copies = std::max<int64_t>(2, divide_up(rule.rotation_bytes, read_bytes));
+  const int64_t turn = std::max(rule.rotation_bytes, kLeastTurn * rule.llc_bytes);
+  int64_t copies = std::max<int64_t>(2, divide_up(turn, read_bytes));
   copies = std::min(copies, rule.budget_bytes / copy_bytes);
   if (copies > 2 && copies % 2 == 0) {
     copies += (copies + 1) * copy_bytes <= rule.budget_bytes ? 1 : -1;

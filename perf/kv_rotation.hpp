@@ -24,8 +24,8 @@ struct ColdRule {
 int64_t rotation_bytes_for(int64_t llc_bytes);
 
 /// Copies for K and V of `copy_bytes`, of which a call reads `read_bytes`: enough for a turn of
-/// rule.rotation_bytes, less where the budget says so, never less than a turn of two caches: then
-/// 0, which means that it cannot be measured cold. The number is odd where more than two, so that
+/// rule.rotation_bytes and of two caches, fewer where the budget says so. 0 where that leaves less
+/// than two caches: then it cannot be measured cold. The number is odd where more than two, so that
 /// the distance of a copy's pages is no power of two and they spread over all sets of a cache.
 int64_t choose_copies(int64_t copy_bytes, int64_t read_bytes, const ColdRule& rule);
 

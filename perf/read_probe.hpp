@@ -30,6 +30,8 @@ class ReadProbe {
   [[nodiscard]] int64_t num_slices() const { return num_slices_; }
 
  private:
+  TeamTime read_next_slice();
+
   ProbeTeam& team_;
   const ProbeKernels& kernels_;
   std::span<const std::byte> memory_;

@@ -13,6 +13,7 @@
 #include "perf/huge_buffer.hpp"
 #include "perf/progress.hpp"
 #include "perf/random.hpp"
+#include "perf/replay_limits.hpp"
 #include "perf/row_check.hpp"
 #include "perf/token_source.hpp"
 
@@ -53,10 +54,12 @@ class Engine {
 
  private:
   bool run_step();
+  void touch_new_pages();
   Status plan_step(PhaseSeconds& phases);
   Status run_layer(int32_t layer, PhaseSeconds& phases, AttendWork& work);
   void make_tokens(int32_t layer);
   void book_step(const PhaseSeconds& phases, const AttendWork& work);
+  void measure_limits();
   void finish();
   [[nodiscard]] KvView cache_view(int32_t layer) const;
   [[nodiscard]] SequenceBatch sequence_batch() const;
@@ -75,6 +78,8 @@ class Engine {
   std::vector<Plan> plans_;  // one per kind of layer
   StepBatch step_;
   int64_t step_number_ = 0;
+  int32_t touched_pages_ = 0;
+  std::vector<Work> calls_;  // of attend
   std::vector<std::byte> new_k_, new_v_;
   HugeBuffer out_;
   std::vector<float> lse_, sinks_, slopes_;
@@ -207,8 +212,9 @@ Status Engine::run_layer(int32_t layer, PhaseSeconds& phases, AttendWork& work) 
   if (!status.ok()) return status;
   phases.attend += seconds;
   // Two operations per multiply-add, for q . k and for p * v.
-  const double flops_per_score = 2.0 * (shape_.head_dim + shape_.head_dim_v);
-  work += {seconds, kv_bytes(plan), static_cast<double>(plan.num_scores()) * flops_per_score};
+  const int64_t flops = plan.num_scores() * 2 * (shape_.head_dim + shape_.head_dim_v);
+  work += {seconds, kv_bytes(plan), static_cast<double>(flops)};
+  calls_.push_back({kv_bytes(plan), flops});
 
   if (options_.after_attend) options_.after_attend(step_number_, attend_args.out);
   check_.check({options_.model.kind_of(layer).spec, step_, step_number_, layer, attend_args.out,
@@ -238,6 +244,23 @@ void Engine::book_step(const PhaseSeconds& phases, const AttendWork& work) {
   result_.padding.padded_pairs += cost.padded_pairs;
 }
 
+/// An engine touches its cache when it starts. This one does it when a page is used for the first
+/// time, outside of every measurement, so that a large cache costs nothing until it is needed.
+void Engine::touch_new_pages() {
+  const int32_t peak = scheduler_.pages().peak();
+  const int64_t page_bytes = options_.scheduling.page_size * size_of(options_.dtype);
+  for (const LayerCache& cache : caches_) {
+    const auto touch = [&](const HugeBuffer& buffer, int64_t elements) {
+      const int64_t stride = page_bytes * elements;
+      std::memset(buffer.data() + touched_pages_ * stride, 0,
+                  static_cast<size_t>((peak - touched_pages_) * stride));
+    };
+    touch(cache.k, source_.shape().k_elements);
+    if (!options_.model.v_is_k_prefix) touch(cache.v, source_.shape().v_elements);
+  }
+  touched_pages_ = peak;
+}
+
 /// False when the run is over: interrupted, or the library failed.
 bool Engine::run_step() {
   PhaseSeconds phases;
@@ -245,6 +268,7 @@ bool Engine::run_step() {
   Clock::time_point start = Clock::now();
   scheduler_.begin_step(step_);
   phases.schedule = seconds_since(start);
+  touch_new_pages();
   Status status = plan_step(phases);
   for (int32_t layer = 0; status.ok() && layer < options_.layers; ++layer) {
     if (io_.stop.stop_requested()) return false;
@@ -263,6 +287,16 @@ bool Engine::run_step() {
   book_step(phases, work);
   ++step_number_;
   return true;
+}
+
+/// Reads the first layer's K where it lies, so the probe meets the pages that attention met.
+void Engine::measure_limits() {
+  if (calls_.empty() || context_.backend() != "cpu") return;
+  const int64_t bytes = int64_t{touched_pages_} * options_.scheduling.page_size *
+                        source_.shape().k_elements * size_of(options_.dtype);
+  result_.rates = measure_rates({caches_.front().k.data(), static_cast<size_t>(bytes)},
+                                context_.num_threads(), context_.isa());
+  result_.limit_seconds = limit_seconds(calls_, result_.rates);
 }
 
 void Engine::finish() {
@@ -297,6 +331,8 @@ ReplayResult Engine::run() {
   }
   progress_.finish();
   finish();
+  // Somebody who pressed Ctrl-C does not want to wait for probes.
+  if (!result_.interrupted) measure_limits();
   return result_;
 }
 

@@ -9,6 +9,7 @@
 
 #include "attnrt/attention.hpp"
 #include "perf/cli.hpp"
+#include "perf/limits.hpp"
 #include "perf/models.hpp"
 #include "perf/scheduler.hpp"
 #include "perf/traces.hpp"
@@ -62,7 +63,9 @@ struct ReplayResult {
   PhaseSeconds phases;
   AttendWork decode_steps;
   AttendWork prefill_steps;
-  PaddedCost padding;  // sums over steps
+  PaddedCost padding;          // sums over steps
+  Rates rates;                 // measured after the run; 0: not measured
+  double limit_seconds = 0.0;  // what attend could not have gone below at these rates
   int64_t largest_partial_bytes = 0;
   int32_t num_pages = 0;
   int32_t peak_pages = 0;

@@ -285,6 +285,11 @@ CLI::App* add_replay_command(CLI::App& app, CommandRun& run) {
   const auto words = std::make_shared<ReplayWords>();
   CLI::App* command = app.add_subcommand(
       "replay", "Runs serving traffic through continuous batching over a paged cache");
+  command->footer(
+      "Examples:\n"
+      "  attnrt-perf replay --trace AzureLLMInferenceTrace_conv.csv --max-requests 200 --check 64\n"
+      "  attnrt-perf replay --model gpt-oss-20b --layers 4 --format json --output replay.json\n"
+      "  attnrt-perf replay --heads 32/4 --head-dim 96 --window 1024 --page-size 64");
   add_workload_options(*command, *words);
   add_model_options(*command, *words);
   add_engine_options(*command, *words);

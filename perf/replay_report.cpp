@@ -118,8 +118,13 @@ void add_speed(RowBuilder& row, const ReplayOptions& options, const ReplayResult
           "GB/s", 2);
   row.add("prefill_gflops", "attention, steps with prefill",
           quotient(result.prefill_steps.flops / kGiga, result.prefill_steps.seconds), "GFLOP/s");
-  // Only sweep probes the machine's limits.
-  row.add_hidden("limit_percent", {});
+  const Rates& rates = result.rates;
+  const auto rate = [](double value) { return value > 0.0 ? Value(value / kGiga) : Value(); };
+  row.add("read_probe_gbps", "read probe", rate(rates.read_bytes_per_second), "GB/s", 2);
+  row.add("fma_probe_gflops", "FMA probe", rate(rates.flops_per_second), "GFLOP/s");
+  const Value percent_of_limit =
+      result.limit_seconds > 0.0 ? percent(result.limit_seconds, phases.attend) : Value();
+  row.add("limit_percent", "attend, of what these allow", percent_of_limit, "%");
 }
 
 void add_shares(RowBuilder& row, const ReplayResult& result) {
@@ -130,7 +135,7 @@ void add_shares(RowBuilder& row, const ReplayResult& result) {
   row.add("plan_percent", "plan", percent(phases.plan, total), "%");
   row.add("append_percent", "append", percent(phases.append, total), "%");
   row.add("attend_percent", "attend", percent(phases.attend, total), "%");
-  row.add("merge_percent", "merge", {}, "(inside attend: its last item merges)");
+  row.add_hidden("merge_percent", {});
   row.add("schedule_percent", "engine loop", percent(phases.schedule, total), "%");
 }
 
@@ -193,7 +198,11 @@ Report replay_report(const Trace& trace, const ReplayOptions& options, const Rep
   add_padding(row, options, result);
   add_memory(row, result);
   add_check(row, options, result);
-  return row.finish();
+  Report report = row.finish();
+  report.notes.push_back(
+      "Merging is part of attend: the last item of a tile merges it, so it has no time of its "
+      "own.");
+  return report;
 }
 
 }  // namespace attnrt::perf

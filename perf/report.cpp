@@ -7,12 +7,15 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <string_view>
 
 #include "perf/cli.hpp"
+#include "perf/parse.hpp"
 
 namespace attnrt::perf {
 namespace {
@@ -28,11 +31,22 @@ std::string grouped(int64_t value) {
   return digits;
 }
 
+/// The digits before the point grouped, too.
+std::string grouped(double value, int decimals) {
+  const std::string text = fmt::format("{:.{}f}", value, decimals);
+  int64_t whole = 0;
+  const size_t point = std::min(text.find('.'), text.size());
+  // "-0.5" would lose its sign, and beyond int64 nobody reads digits.
+  if (!parse_number(std::string_view(text).substr(0, point), whole) || std::abs(whole) < 1000) {
+    return text;
+  }
+  return grouped(whole) + text.substr(point);
+}
+
 std::string shown(const Value& value, int decimals) {
   if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "yes" : "no";
   if (const auto* number = std::get_if<int64_t>(&value)) return grouped(*number);
-  if (const auto* number = std::get_if<double>(&value))
-    return fmt::format("{:.{}f}", *number, decimals);
+  if (const auto* number = std::get_if<double>(&value)) return grouped(*number, decimals);
   if (const auto* text = std::get_if<std::string>(&value)) return *text;
   return "-";
 }

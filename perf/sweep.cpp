@@ -11,6 +11,7 @@
 #include "perf/fma_probe.hpp"
 #include "perf/probe_dispatch.hpp"
 #include "perf/read_probe.hpp"
+#include "perf/run_delay.hpp"
 #include "perf/statistics.hpp"
 
 namespace attnrt::perf {
@@ -62,20 +63,38 @@ struct ProbeSamples {
   }
 };
 
-Status take_turns(SweepCall& call, Context& context, const CommandIo& io, Repeater& repeater,
+/// Times of calls, and how long their threads waited for a CPU.
+struct CallSamples {
+  Repeater repeater;
+  double call_seconds = 0.0;
+  double delay_seconds = 0.0;  // negative: the system does not say
+
+  Status take(int64_t count, SweepCall& call, Context& context, const CommandIo& io) {
+    const double delay = run_delay_seconds();
+    Status status;
+    for (int64_t i = 0; i < count && status.ok(); ++i) {
+      double seconds = 0.0;
+      status = timed_attend(call, context, io, seconds);
+      if (!status.ok()) break;
+      repeater.add(seconds);
+      call_seconds += seconds;
+    }
+    delay_seconds = delay < 0.0 ? -1.0 : delay_seconds + run_delay_seconds() - delay;
+    return status;
+  }
+};
+
+Status take_turns(SweepCall& call, Context& context, const CommandIo& io, CallSamples& calls,
                   ProbeSamples& probes) {
   double seconds = 0.0;
   Status status = warm_up(call, context, io, seconds);
   const Turn turn = turn_for(seconds);
-  for (int64_t round = 0; status.ok() && (round < kMinRounds || !repeater.done()); ++round) {
+  for (int64_t round = 0; status.ok() && (round < kMinRounds || !calls.repeater.done()); ++round) {
     probes.take(turn);
     for (int64_t i = 0; i < turn.untimed && status.ok(); ++i) {
       status = timed_attend(call, context, io, seconds);
     }
-    for (int64_t i = 0; i < turn.timed && status.ok(); ++i) {
-      status = timed_attend(call, context, io, seconds);
-      if (status.ok()) repeater.add(seconds);
-    }
+    if (status.ok()) status = calls.take(turn.timed, call, context, io);
   }
   return status;
 }
@@ -121,13 +140,16 @@ Status SweepRunner::run(SweepCall& call, Context& context, const CommandIo& io,
   read.choose_variant();
   FmaProbe fma(threads, probe_kernels(context.isa()));
 
-  Repeater repeater(settings_.repeat, steady_seconds);
+  CallSamples calls{Repeater(settings_.repeat, steady_seconds)};
   ProbeSamples probes{read, fma};
-  Status status = take_turns(call, context, io, repeater, probes);
+  Status status = take_turns(call, context, io, calls, probes);
   if (!status.ok()) return status;
 
-  result.seconds = summarize(repeater.samples());
-  result.repeats = static_cast<int64_t>(repeater.samples().size());
+  result.seconds = summarize(calls.repeater.samples());
+  result.repeats = static_cast<int64_t>(calls.repeater.samples().size());
+  // A thread that has nothing to do with the call may have waited too: no more than all is lost.
+  const double thread_seconds = calls.call_seconds * context.num_threads();
+  result.lost_share = std::min(1.0, calls.delay_seconds / thread_seconds);
   result.read_rate = median(probes.read_rates);
   result.flop_rate = median(probes.flop_rates);
   result.read_variant = read.variant();

@@ -35,8 +35,9 @@ struct SweepResult {
   int64_t huge_percent = -1;   // of K and V on huge pages; -1: the system does not say
   Summary seconds;             // of one attend
   int64_t repeats = 0;
-  double read_rate = 0.0;  // median of the read probe, bytes per second
-  double flop_rate = 0.0;  // median of the FMA probe, operations per second
+  double lost_share = -1.0;  // of the threads' time, to other processes; negative: not known
+  double read_rate = 0.0;    // median of the read probe, bytes per second
+  double flop_rate = 0.0;    // median of the FMA probe, operations per second
   std::string_view read_variant;
   Limit limit;
 };

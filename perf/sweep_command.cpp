@@ -150,9 +150,13 @@ std::vector<Fact> sweep_environment(const Context& context, const SweepSettings&
   return facts;
 }
 
+// Above this a row says more about the other processes of the machine than about its call.
+constexpr double kLostShare = 0.03;
+
 /// What happened besides the rows.
 struct SweepOutcome {
-  Status stopped;  // not ok: the rows after it are missing
+  bool disturbed = false;  // some row waited for CPUs more than kLostShare of its time
+  Status stopped;          // not ok: the rows after it are missing
   size_t skipped = 0;
 };
 
@@ -168,6 +172,7 @@ SweepOutcome measure_all(const std::vector<SweepCase>& cases, const SweepSetting
     const Status status = runner.measure(sweep_case, contexts.of(sweep_case), io, result);
     if (status.ok()) {
       report.rows.push_back(sweep_row(sweep_case, result, settings.cold));
+      outcome.disturbed = outcome.disturbed || result.lost_share > kLostShare;
       continue;
     }
     if (status.code() != Code::kUnsupported && status.code() != Code::kOutOfMemory) {
@@ -202,6 +207,12 @@ int run_sweep(const SweepOptions& options, CommandIo& io) {
   if (outcome.stopped.code() == Code::kCancelled) {
     report.notes.push_back(
         fmt::format("interrupted: {} of {} rows were measured", report.rows.size(), cases.size()));
+  }
+  if (outcome.disturbed) {
+    report.notes.push_back(
+        "other processes had the CPUs for a part of some rows' time (CPU lost): those are too "
+        "slow, "
+        "and their percentages too low");
   }
   output.write(report);
   if (outcome.stopped.ok()) return kExitOk;

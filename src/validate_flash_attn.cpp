@@ -202,7 +202,8 @@ Status validate_flash_attn_memory(const FlashAttnKvCacheArgs& args) {
   for (const NamedRange& cache : ranges_of("kv_cache", args.kv_cache)) {
     if (Status s = check_apart(cache, {&q, 1}); !s.ok()) return s;
   }
-  const NamedRange inputs[] = {range_of({"k"}, args.k), range_of({"v"}, args.v)};
+  const NamedRange both[] = {range_of({"k"}, args.k), range_of({"v"}, args.v)};
+  const std::span<const NamedRange> inputs(both, args.kv_cache.v_is_k_prefix ? 1 : 2);
   const int64_t lse_bytes =
       args.softmax_lse.data == nullptr ? 0 : capped_mul(args.q.shape[0] * args.q.shape[1], 4);
   const NamedRange lse = {{"softmax_lse"}, byte_range(args.softmax_lse.data, lse_bytes)};

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -41,6 +42,31 @@ WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
   return layout;
 }
 
+// Adds the time between its making and its end to a worker's sum; does nothing without one.
+class Stopwatch {
+ public:
+  explicit Stopwatch(int64_t* sum_ns) : sum_ns_(sum_ns) {
+    if (sum_ns_ != nullptr) begin_ = std::chrono::steady_clock::now();
+  }
+  ~Stopwatch() {
+    if (sum_ns_ == nullptr) return;
+    *sum_ns_ += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin_).count();
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  int64_t* sum_ns_;
+  std::chrono::steady_clock::time_point begin_;
+};
+
+// What one worker brings to its units.
+struct Worker {
+  std::byte* scratch = nullptr;
+  bool timed = false;
+  AttendStats stats;
+};
+
 // One call of attend: everything its workers share.
 class AttendRun {
  public:
@@ -60,9 +86,30 @@ class AttendRun {
 
   [[nodiscard]] int64_t num_units() const { return schedule_.num_units; }
 
-  void work(int32_t worker) {
-    std::byte* scratch =
-        memory_ + layout_.scratch + layout_.scratch_each * static_cast<size_t>(worker);
+  void work(int32_t number) {
+    Worker worker;
+    worker.scratch = memory_ + layout_.scratch + layout_.scratch_each * static_cast<size_t>(number);
+    worker.timed = args_.stats != nullptr;
+    take_units(worker);
+    if (!worker.timed) return;
+    units_.fetch_add(worker.stats.units, std::memory_order_relaxed);
+    attend_ns_.fetch_add(worker.stats.attend_ns, std::memory_order_relaxed);
+    merge_ns_.fetch_add(worker.stats.merge_ns, std::memory_order_relaxed);
+  }
+
+  void add_stats_to(AttendStats& stats) const {
+    stats.units += units_.load(std::memory_order_relaxed);
+    stats.attend_ns += attend_ns_.load(std::memory_order_relaxed);
+    stats.merge_ns += merge_ns_.load(std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] Status result() const {
+    if (!stopped_.load(std::memory_order_relaxed)) return {};
+    return Status(Code::kCancelled, "the stop token asked for it, out and lse are incomplete");
+  }
+
+ private:
+  void take_units(Worker& worker) {
     const bool may_stop = args_.stop.stop_possible();
     for (;;) {
       const int64_t index = next_unit_.fetch_add(1, std::memory_order_relaxed);
@@ -72,20 +119,14 @@ class AttendRun {
         return;
       }
       const Unit unit = unit_at(plan_, schedule_, index);
-      if (unit.token_begin < unit.token_end) run_unit(unit, scratch);
+      if (unit.token_begin < unit.token_end) run_unit(unit, worker);
     }
   }
 
-  [[nodiscard]] Status result() const {
-    if (!stopped_.load(std::memory_order_relaxed)) return {};
-    return Status(Code::kCancelled, "the stop token asked for it, out and lse are incomplete");
-  }
-
- private:
-  void run_unit(const Unit& unit, std::byte* scratch) {
+  void run_unit(const Unit& unit, Worker& worker) {
     const PlanItem& item = plan_.items[static_cast<size_t>(unit.item)];
     const PlanTile& tile = plan_.tiles[static_cast<size_t>(item.tile)];
-    AttendTask task = task_of(tile, unit, scratch);
+    AttendTask task = task_of(tile, unit, worker.scratch);
     const KeyRange keys = keys_of(tile, item, unit);
     task.key_begin = keys.begin;
     task.key_end = keys.end;
@@ -100,8 +141,14 @@ class AttendRun {
       task.partial = &target;
       task.partial_first_split = tile.first_split;
     }
-    table_.attend[static_cast<int>(args_.kv.dtype)](task);
-    if (!caller_merges && tile.num_items > 1) finish_merge_group(tile, unit, target, scratch);
+    {
+      const Stopwatch watch(worker.timed ? &worker.stats.attend_ns : nullptr);
+      table_.attend[static_cast<int>(args_.kv.dtype)](task);
+    }
+    ++worker.stats.units;
+    if (caller_merges || tile.num_items == 1) return;
+    const Stopwatch watch(worker.timed ? &worker.stats.merge_ns : nullptr);
+    finish_merge_group(tile, unit, target, worker.scratch);
   }
 
   // The keys of the item that tokens of the unit see: a piece of a causal tile ends earlier.
@@ -138,7 +185,7 @@ class AttendRun {
     task.kv_head_begin = unit.kv_head_begin;
     task.kv_head_end = unit.kv_head_end;
     task.kv_len = seq.kv_len;
-    task.q_position = seq.q_start + tile.token_begin + unit.token_begin;
+    task.q_position = int64_t{seq.q_start} + tile.token_begin + unit.token_begin;
     task.window_left = spec.window_left;
     task.window_right = spec.window_right;
     task.scale = *spec.softmax_scale;
@@ -265,6 +312,7 @@ class AttendRun {
   std::atomic<int32_t>* counters_;
   std::atomic<int64_t> next_unit_{0};
   std::atomic<bool> stopped_{false};
+  std::atomic<int64_t> units_{0}, attend_ns_{0}, merge_ns_{0};
 };
 
 }  // namespace
@@ -279,6 +327,7 @@ Status run_attend(const KernelTable& table, WorkerTeam& team, const PlanData& pl
   AttendRun run(table, plan, args, workspace, threads);
   const auto workers = static_cast<int32_t>(std::min<int64_t>(threads, run.num_units()));
   team.run(workers, [&](int32_t worker) { run.work(worker); });
+  if (args.stats != nullptr) run.add_stats_to(*args.stats);
   return run.result();
 }
 

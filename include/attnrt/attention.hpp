@@ -165,6 +165,14 @@ struct RotaryView {
   bool interleaved = false;  // pairs (0,1),(2,3).. (GPT-J) instead of (0,d/2),(1,d/2+1).. (NeoX)
 };
 
+/// Where the time of calls went, summed over workers; each call adds to it. Measured only where it
+/// is asked for: two clock reads a unit of work, about 50 ns against 10 us or more.
+struct AttendStats {
+  int64_t units = 0;      // pieces of work that ran
+  int64_t attend_ns = 0;  // in kernels over keys, the fold of splits that stay in one unit included
+  int64_t merge_ns = 0;   // merging the partial results of several units
+};
+
 /// One layer's tensors.
 struct AttendArgs {
   ConstTensorView q;  // (total_q, Hq, Dqk)
@@ -178,6 +186,7 @@ struct AttendArgs {
                                         // rule for calls that are neither causal nor windowed)
   PartialView partial;                  // where acc is set: states instead of out and lse
   std::stop_token stop;                 // checked between items of work
+  AttendStats* stats = nullptr;         // optional; the reference backend leaves it alone
 };
 
 /// Computes one layer. Checks shapes, strides, pointers and the plan's largest page id in O(1)

@@ -102,6 +102,11 @@ TEST_CASE("what a window leaves out does not count towards the turn") {
   CHECK(choose_copies(64 * kMb, 64 * kMb, rule) == 9);
 }
 
+TEST_CASE("a turn that is asked for is lengthened to two caches") {
+  CHECK(choose_copies(16 * kMb, 16 * kMb, {32 * kMb, kMb, 16384 * kMb}) == 5);
+  CHECK(choose_copies(16 * kMb, 16 * kMb, {32 * kMb, 96 * kMb, 16384 * kMb}) == 7);
+}
+
 TEST_CASE("little memory means fewer copies, and none below two caches a turn") {
   CHECK(choose_copies(16 * kMb, 16 * kMb, {32 * kMb, 512 * kMb, 100 * kMb}) == 5);
   CHECK(choose_copies(16 * kMb, 16 * kMb, {32 * kMb, 512 * kMb, 63 * kMb}) == 0);

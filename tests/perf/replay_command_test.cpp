@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "perf/cli.hpp"
+#include "tests/perf/real_traces.hpp"
 
 namespace perf = attnrt::perf;
 
@@ -114,6 +115,27 @@ TEST_CASE("traces of all three formats run") {
   const Outcome timed = run({"--trace", azure.path(), "--heads", "2/1", "--head-dim", "16",
                              "--time-scale", "1000", "--format", "json"});
   CHECK(nlohmann::json::parse(timed.out)["rows"][0]["requests"] == 2);
+}
+
+TEST_CASE("the real traces run, checked, and give all pages back") {
+  const std::filesystem::path folder = perf::real_traces();
+  if (folder.empty()) {
+    MESSAGE(perf::kNoRealTraces);
+    return;
+  }
+  for (const char* name : {"AzureLLMInferenceTrace_conv.csv", "AzureLLMInferenceTrace_code.csv",
+                           "mooncake_conversation_trace.jsonl", "vidur_arxiv_summarization.csv"}) {
+    CAPTURE(name);
+    const std::string file = (folder / name).string();
+    const Outcome outcome = run({"--trace", file.c_str(), "--max-requests", "2", "--heads", "2/1",
+                                 "--head-dim", "16", "--check", "8", "--format", "json"});
+    CHECK(outcome.err == "");
+    REQUIRE(outcome.code == perf::kExitOk);
+    const auto row = nlohmann::json::parse(outcome.out)["rows"][0];
+    CHECK(row.at("requests") == 2);
+    CHECK(row.at("pages_in_use") == 0);
+    CHECK(row.at("checked_rows") == 8);
+  }
 }
 
 TEST_CASE("bad options are refused by name") {

@@ -46,10 +46,10 @@ TEST_CASE("a table aligns columns and marks what was not measured") {
         "  CPU      a, b\n"
         "  threads  2\n"
         "\n"
-        "  name  median  limit\n"
-        "            us      %\n"
-        "  x     1234.6      -\n"
-        "  long     2.0   50.0\n"
+        "  name   median  limit\n"
+        "             us      %\n"
+        "  x     1,234.6      -\n"
+        "  long      2.0   50.0\n"
         "\n");
 }
 
@@ -62,10 +62,10 @@ TEST_CASE("a vertical table has a line per column under its section") {
   CHECK(written(report, Format::kTable) ==
         "A\n"
         "  name    x\n"
-        "  median  1234.6 us\n"
+        "  median  1,234.6 us\n"
         "\n"
         "B\n"
-        "  limit        - %\n"
+        "  limit         - %\n"
         "\n"
         "A note.\n");
 }

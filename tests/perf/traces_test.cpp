@@ -4,12 +4,12 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 #include <string>
 
 #include "perf/cli.hpp"
+#include "tests/perf/real_traces.hpp"
 
 namespace perf = attnrt::perf;
 using perf::BadInput;
@@ -34,14 +34,6 @@ std::string complaint(const std::string& text) {
 
 const std::string kAzure = "TIMESTAMP,ContextTokens,GeneratedTokens\r\n";
 const std::string kVidur = "num_prefill_tokens,num_decode_tokens,num_total_tokens,pd_ratio\n";
-
-/// The folder of the real traces, or empty: ATTNRT_TRACES, else beside the source tree.
-std::filesystem::path real_traces() {
-  if (const char* folder = std::getenv("ATTNRT_TRACES")) return folder;
-  const auto root = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
-  const auto beside = root.parent_path() / "shared" / "traces";
-  return std::filesystem::is_directory(beside) ? beside : std::filesystem::path();
-}
 
 }  // namespace
 
@@ -161,9 +153,9 @@ TEST_CASE("files that cannot be read are refused") {
 }
 
 TEST_CASE("the real traces hold what their documentation says") {
-  const std::filesystem::path folder = real_traces();
+  const std::filesystem::path folder = perf::real_traces();
   if (folder.empty()) {
-    MESSAGE("skipped, no real traces: set ATTNRT_TRACES or put them into ../shared/traces");
+    MESSAGE(perf::kNoRealTraces);
     return;
   }
   struct File {

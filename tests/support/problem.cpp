@@ -124,7 +124,7 @@ void Problem::place_sequences() {
     give_q_start_ = give_q_start_ || s.q_start.has_value();
     give_leftpad_ = give_leftpad_ || s.leftpad != 0;
     spare = spare || s.spare != 0;
-    max_position_ = std::max(max_position_, q_start + s.q_len);
+    if (shape_.rotary != Rotary::kNone) max_position_ = std::max(max_position_, q_start + s.q_len);
   }
   const bool has_other_lengths = shape_.layout == KvLayout::kPacked || shape_.csr;
   give_seqused_ = spare || !has_other_lengths;

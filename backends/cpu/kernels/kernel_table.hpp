@@ -60,7 +60,7 @@ struct AttendTask {
   int32_t kv_head_begin, kv_head_end;
   int32_t key_begin, key_end;  // absolute; may be empty
   int32_t kv_len;
-  int32_t q_position;  // logical position of the first token
+  int64_t q_position;  // logical position of the first token; q_start may be any int32
   int32_t window_left, window_right;
   float scale;
   float softcap;               // <= 0: none

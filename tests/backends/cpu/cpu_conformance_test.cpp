@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <string>
 #include <vector>
 
 #include "tests/backends/conformance.hpp"
@@ -27,7 +28,7 @@ void run_suite(DType kv_dtype, uint64_t seed) {
   const int problems = test::conformance_problems();
   const int cases = test::check_conformance(contexts, kv_dtype, problems, seed);
   const std::chrono::duration<double> seconds = Clock::now() - start;
-  MESSAGE(to_string(kv_dtype), " K/V: ", problems, " problems, ", cases, " cases, ",
+  MESSAGE(std::string(to_string(kv_dtype)), " K/V: ", problems, " problems, ", cases, " cases, ",
           seconds.count(), " s");
   CHECK(cases == problems * static_cast<int>(contexts.size()));
 }
