@@ -2,12 +2,13 @@
 #include "src/expr/classify_tape.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <tuple>
 
 #include "src/expr/abstract_value.hpp"
+#include "src/expr/magnitudes.hpp"
 
 namespace attnrt::expr {
 namespace {
@@ -332,7 +333,9 @@ class Builder {
   void finish() {
     std::vector<bool> live(tape_.steps.size());
     live[step_of(tape_.result)] = true;
-    for (const Ref ref : tape_.conjunct_results) live[step_of(ref)] = true;
+    if (tape_.steps[step_of(tape_.result)].op != Op::kLiteral) {
+      for (const Ref ref : tape_.conjunct_results) live[step_of(ref)] = true;
+    }
     for (size_t i = tape_.steps.size(); i-- > 0;) {
       if (!live[i]) continue;
       const TapeStep& step = tape_.steps[i];
@@ -363,20 +366,6 @@ class Builder {
   ClassifyTape tape_;
 };
 
-AbstractValue anything(const ProgramNode& node) {
-  constexpr int64_t kMax32 = std::numeric_limits<int32_t>::max();
-  switch (node.op) {
-    case Op::kLiteral:
-      return int_range(node.literal.i, node.literal.i);
-    case Op::kParam:
-      return int_range(-kMaxInt, kMaxInt);
-    case Op::kLoad:
-      return int_range(-kMax32 - 1, kMax32);
-    default:
-      return int_range(0, kMax32);
-  }
-}
-
 }  // namespace
 
 bool TapeStep::operator<(const TapeStep& other) const {
@@ -385,28 +374,6 @@ bool TapeStep::operator<(const TapeStep& other) const {
                       step.literal.i, std::bit_cast<uint32_t>(step.literal.f));
   };
   return key(*this) < key(other);
-}
-
-std::vector<double> magnitudes(const ProgramData& program) {
-  std::vector<AbstractValue> value(program.nodes.size());
-  std::vector<double> out(program.nodes.size());
-  for (size_t i = 0; i < program.nodes.size(); ++i) {
-    const ProgramNode& node = program.nodes[i];
-    if (node.type != Type::kInt) continue;
-    const auto input = [&](size_t n) -> const AbstractValue& {
-      return value[static_cast<size_t>(std::max(0, node.operands[n]))];
-    };
-    if (node.op == Op::kSelect) {
-      value[i] = join(Type::kInt, input(1), input(2));
-    } else if (node.num_operands == 0 || node.op == Op::kLoad) {
-      value[i] = anything(node);
-    } else {
-      abstract_int(node.op, input(0), input(1), false, value[i]);
-    }
-    out[i] = std::max(std::abs(static_cast<double>(value[i].low)),
-                      std::abs(static_cast<double>(value[i].high)));
-  }
-  return out;
 }
 
 ClassifyTape make_tape(const ProgramData& program) { return Builder(program).build(); }

@@ -46,8 +46,4 @@ struct ClassifyTape {
 
 ClassifyTape make_tape(const ProgramData& program);
 
-/// The largest absolute value of each integer node over all positions, lengths, parameters and
-/// tables that can be bound. Infinite where it could wrap.
-std::vector<double> magnitudes(const ProgramData& program);
-
 }  // namespace attnrt::expr

@@ -394,21 +394,6 @@ class Catalogue {
 
 }  // namespace
 
-std::vector<expr::SlotValue> MaskCase::values() const {
-  std::vector<expr::SlotValue> out;
-  for (const auto& [slot, value] : ints) out.push_back(expr::int_value(slot, value));
-  for (const MaskTable& table : tables) {
-    const void* data = table.ints.data();
-    if (!table.bytes.empty()) data = table.bytes.data();
-    if (!table.floats.empty()) data = table.floats.data();
-    out.push_back(table.shape.size() == 1
-                      ? expr::buffer_value(table.name, table.element, data, {table.shape[0]})
-                      : expr::buffer_value(table.name, table.element, data,
-                                           {table.shape[0], table.shape[1]}));
-  }
-  return out;
-}
-
 std::vector<MaskCase> mask_catalogue(int32_t tokens) { return Catalogue(tokens).build(); }
 
 }  // namespace attnrt::testing
