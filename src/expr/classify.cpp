@@ -88,7 +88,7 @@ bool TileClassifier::evaluate_all(Rank rank) {
   return false;
 }
 
-void TileClassifier::evaluate(const TapeStep& step, AbstractValue& out) const {
+void TileClassifier::evaluate_leaf(const TapeStep& step, AbstractValue& out) const {
   switch (step.op) {
     case Op::kQ:
       keep(out, q_begin_, q_end_ - 1);
@@ -124,6 +124,13 @@ void TileClassifier::evaluate(const TapeStep& step, AbstractValue& out) const {
       out.nan = slot.float_value != slot.float_value;
       break;
     }
+    default:
+      break;
+  }
+}
+
+void TileClassifier::evaluate(const TapeStep& step, AbstractValue& out) const {
+  switch (step.op) {
     case Op::kLoad:
       load(step, out);
       break;
@@ -152,6 +159,9 @@ void TileClassifier::evaluate(const TapeStep& step, AbstractValue& out) const {
     default:
       if (step.sum) {
         evaluate_sum(step, out);
+      } else if (step.operands[0] < 0) {
+        evaluate_leaf(step, out);
+        break;
       } else if (is_compare(step.op)) {
         out.truth = step.type == Type::kInt
                         ? compare_ints(step.op, input(step, 0), input(step, 1))

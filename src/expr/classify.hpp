@@ -68,6 +68,7 @@ class TileClassifier {
  private:
   bool evaluate_all(Rank rank);
   void evaluate(const TapeStep& step, AbstractValue& out) const;
+  void evaluate_leaf(const TapeStep& step, AbstractValue& out) const;
   void evaluate_sum(const TapeStep& step, AbstractValue& out) const;
   void load(const TapeStep& step, AbstractValue& out) const;
   [[nodiscard]] uint8_t truth(Ref ref) const {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The slot values of a mask of the catalogue.
 #include "tests/support/mask_catalogue.hpp"
 
 namespace attnrt::testing {
