@@ -66,7 +66,7 @@ Status bind_buffer(const Slot& slot, const SlotValue& value, BoundSlot& bound) {
   if (value.data == nullptr) return error(slot, " has no data");
   for (int32_t i = 0; i < slot.rank; ++i) {
     const auto dimension = static_cast<size_t>(i);
-    const std::string where = "[" + std::to_string(i) + "] is ";
+    const std::string where = std::string("[") + std::to_string(i) + "] is ";
     if (value.shape[dimension] < 1) {
       return error(slot, ": shape" + where + std::to_string(value.shape[dimension]));
     }

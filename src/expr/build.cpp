@@ -10,7 +10,7 @@ namespace attnrt::expr {
 namespace {
 
 std::string role(const OpInfo& op, int index) {
-  const std::string quoted = "'" + std::string(op.text) + "'";
+  const std::string quoted = std::string("'") + std::string(op.text) + "'";
   if (op.notation == Notation::kPrefix) return "the operand of " + quoted;
   if (op.notation == Notation::kCall) {
     return "argument " + std::to_string(index + 1) + " of " + quoted;

@@ -137,7 +137,7 @@ int arity(std::string_view function) {
 }
 
 std::string why_not(std::string_view function) {
-  const std::string quoted = "'" + std::string(function.substr(0, 64)) + "'";
+  const std::string quoted = std::string("'").append(function.substr(0, 64)).append("'");
   if (among(function, kReductions)) {
     return quoted + " is a reduction over a row, which expressions do not offer";
   }

@@ -12,7 +12,7 @@ namespace {
 Expr leaf(Op op, Type type) { return Expr(make_node(op, type, {})); }
 
 std::string bad_slot(const Slot& slot) {
-  const std::string quoted = "'" + slot.name.substr(0, 64) + "'";
+  const std::string quoted = std::string("'").append(slot.name, 0, 64).append("'");
   if (!is_name(slot.name)) return quoted + " cannot be the name of a slot";
   if (slot.kind != SlotKind::kBuffer) return "";
   if (slot.rank < 1 || slot.rank > 4) {

@@ -16,7 +16,9 @@ namespace {
 
 constexpr size_t kMaxBufferRank = 4;
 
-std::string quote(std::string_view text) { return "'" + std::string(text.substr(0, 64)) + "'"; }
+std::string quote(std::string_view text) {
+  return std::string("'").append(text.substr(0, 64)).append("'");
+}
 
 std::string describe(const Token& token) {
   return token.kind == TokenKind::kEnd ? "the end" : quote(token.text);

@@ -30,7 +30,7 @@ class Printer {
     if (root->tree_size > kMaxTree) {
       for (const NodePtr& node : order_) {
         if (uses_[node.get()] < 2 || node->num_operands == 0 || node->op == Op::kRows) continue;
-        std::string name = "_" + std::to_string(names_.size());
+        std::string name = std::string("_").append(std::to_string(names_.size()));
         text_ += "let " + name + " = ";
         print(node, 0);
         text_ += "; ";
@@ -65,7 +65,8 @@ class Printer {
     if (op == Op::kLoad && slot.element == ElementType::kI32 && !slot.sorted) return;
     if (slot.sorted) text_ += "sorted ";
     text_ += to_string(slot.element);
-    text_ += " " + slot.name + "[" + std::string(static_cast<size_t>(slot.rank - 1), ',') + "]; ";
+    text_ += " " + slot.name + std::string("[") +
+             std::string(static_cast<size_t>(slot.rank - 1), ',') + "]; ";
   }
 
   void print(const NodePtr& node, int min_precedence) {
