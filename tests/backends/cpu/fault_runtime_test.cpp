@@ -13,11 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
-
-#if defined(__SANITIZE_THREAD__)
-#define ATTNRT_TEST_TSAN 1
-#endif
 
 namespace attnrt {
 namespace {
