@@ -32,7 +32,6 @@ TESTED_ELSEWHERE = {
     "backends/cpu/kernels/avx2.cpp": CONFORMANCE,
     "backends/cpu/kernels/avx512.cpp": CONFORMANCE,
     "backends/cpu/kernels/baseline.cpp": CONFORMANCE,
-    "backends/reference/error_rule.cpp": "tests/backends/reference/reference_numerics_test.cpp",
     "backends/reference/reference_backend.cpp": "tests/backends/reference/, through attend",
     "src/attention.cpp": CONFORMANCE,
     "src/validate_tables.cpp": "tests/src/validate_plan_test.cpp and validate_append_test.cpp",
