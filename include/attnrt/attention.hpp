@@ -144,12 +144,12 @@ struct LseView {
 };
 
 /// Unmerged softmax states, one per split of kSplitKeys keys, row and head, f32. Sinks are left
-/// out. With t = score * log2(e), a state is sum = sum exp2(t - ref), acc = sum exp2(t - ref) * v:
-/// a split without visible keys has acc = 0, ref = -inf, sum = 0. `merge_states` over all splits
-/// in ascending order gives the bits that `attend` without `partial` gives.
+/// out. A state is sum = sum exp(score - ref), acc = sum exp(score - ref) * v: a split without
+/// visible keys has acc = 0, ref = -inf, sum = 0. `merge_states` over all splits in ascending order
+/// gives the bits that `attend` without `partial` gives.
 struct PartialView {
   float* acc = nullptr;  // (num_splits, total_q, Hq, Dv)
-  float* ref = nullptr;  // (num_splits, total_q, Hq), base-2 logarithm
+  float* ref = nullptr;  // (num_splits, total_q, Hq), natural
   float* sum = nullptr;  // (num_splits, total_q, Hq)
   int32_t num_splits = 0;
 };

@@ -118,11 +118,10 @@ std::string check_against_reference(Context& context, const Problem& problem) {
   return check_close(problem, expect(problem), output);
 }
 
-void check_on_every_isa(const Problem& problem, double allowance) {
+void check_on_every_isa(const Problem& problem) {
   const std::string shape_text = describe(problem.shape());
   CAPTURE(shape_text);
-  Expected expected = expect(problem);
-  expected.bound += allowance;
+  const Expected expected = expect(problem);
   for (const std::string& isa : usable_isas()) {
     CAPTURE(isa);
     Context context = cpu_context(isa);

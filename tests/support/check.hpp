@@ -36,8 +36,7 @@ std::string run(Context& context, const Problem& problem, Output& output);
 std::string check_against_reference(Context& context, const Problem& problem);
 
 /// The same with the CPU backend and the kernels of every ISA; fails the running test itself.
-/// `allowance` is added to the bound of `out`.
-void check_on_every_isa(const Problem& problem, double allowance = 0.0);
+void check_on_every_isa(const Problem& problem);
 
 /// `count` rows of the two outputs, from the given tokens on, have the same bits.
 struct RowRange {

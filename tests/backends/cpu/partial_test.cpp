@@ -53,8 +53,8 @@ std::string difference(const Partials& got, const Partials& want, size_t i, size
     }
     return {};
   }
-  const double lse = double{got.ref[i]} + std::log2(double{got.sum[i]});
-  const double want_lse = double{want.ref[i]} + std::log2(double{want.sum[i]});
+  const double lse = double{got.ref[i]} + std::log(double{got.sum[i]});
+  const double want_lse = double{want.ref[i]} + std::log(double{want.sum[i]});
   if (!(std::fabs(lse - want_lse) <= 2e-5 * std::max(1.0, std::fabs(want_lse)))) {
     return "log-sum-exp differs" + where;
   }

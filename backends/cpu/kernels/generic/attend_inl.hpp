@@ -261,7 +261,7 @@ class AttendRun {
       i += height;
     }
     for (int32_t i = 0; i < count; ++i) {
-      softmax_block<Isa>(
+      softmax_block<Isa, Kv>(
           task_, row_block(work, head, row + i), scores_ + i * kBlockKeys,
           {lane_sums_ + (state + i) * kLineFloats, ref_ + state + i, rescale_ + state + i});
     }

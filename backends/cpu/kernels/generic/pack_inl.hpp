@@ -150,7 +150,7 @@ inline bool values_finite(const BlockRows& rows, int32_t dim_v, const float* pan
   const int64_t stride = padded(dim_v);
   Vec bad(0.0f);
   for (int64_t i = rows.first * stride; i < rows.last * stride; i += Isa::kLanes) {
-    bad = xsimd::fma(Vec::load_aligned(panel + i), Vec(0.0f), bad);
+    bad = Isa::fma(Vec::load_aligned(panel + i), Vec(0.0f), bad);
   }
   return Isa::reduce_add(bad) == 0.0f;
 }

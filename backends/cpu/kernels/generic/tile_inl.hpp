@@ -80,7 +80,7 @@ inline void multiply_tile(const TileShape& shape, const B& b, int64_t column) {
     for (int v = 0; v < kVectors; ++v) row[v] = b.load(i, column + v * kLanes);
     for (int r = 0; r < kRows; ++r) {
       const Vec factor(a[r * a_stride + i]);
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = xsimd::fma(factor, row[v], acc[r][v]);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = Isa::fma(factor, row[v], acc[r][v]);
     }
   }
   for (int r = 0; r < kRows; ++r) {
