@@ -117,6 +117,7 @@ int main() {
 
   std::mt19937 random(1);
   std::vector<Layer> layers;
+  layers.reserve(kLayers);
   for (int32_t i = 0; i < kLayers; ++i) layers.push_back(make_layer(72, random));
 
   attnrt::Context context;

@@ -200,6 +200,7 @@ Status Engine::run_layer(int32_t layer, PhaseSeconds& phases, AttendWork& work) 
   attend_args.alibi_slopes = slopes_;
   attend_args.sinks = sinks_;
   attend_args.stop = io_.stop;
+  attend_args.stats = &result_.workers;
   const Plan& plan = plans_[static_cast<size_t>(layer) % plans_.size()];
 
   Clock::time_point start = Clock::now();

@@ -61,6 +61,7 @@ struct ReplayResult {
   int64_t largest_batch = 0;
   std::vector<double> step_seconds;
   PhaseSeconds phases;
+  AttendStats workers;  // where the workers of attend spent their time; a backend may tell nothing
   AttendWork decode_steps;
   AttendWork prefill_steps;
   PaddedCost padding;          // sums over steps

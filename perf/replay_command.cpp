@@ -27,6 +27,7 @@ namespace {
 
 constexpr double kGibi = 1024.0 * 1024.0 * 1024.0;
 constexpr double kDefaultCacheGib = 4.0;
+constexpr int64_t kMaxSyntheticRequests = 1'000'000;
 
 /// The words of the command line, before they are checked against each other.
 struct ReplayWords {
@@ -234,6 +235,10 @@ Context make_context(const ReplayWords& words) {
 Trace make_trace(const ReplayWords& words) {
   if (words.trace.empty()) {
     const int64_t requests = words.max_requests != 0 ? words.max_requests : kSyntheticRequests;
+    if (requests > kMaxSyntheticRequests) {
+      throw BadInput(fmt::format("--max-requests is {}; the synthetic workload has at most {}",
+                                 requests, kMaxSyntheticRequests));
+    }
     return synthetic_trace(words.seed, requests);
   }
   return read_trace(words.trace, words.max_requests != 0 ? words.max_requests : INT64_MAX);

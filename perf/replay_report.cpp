@@ -127,6 +127,14 @@ void add_speed(RowBuilder& row, const ReplayOptions& options, const ReplayResult
   row.add("limit_percent", "attend, of what these allow", percent_of_limit, "%");
 }
 
+// The workers' time tells how attend's divides.
+Value merge_share(const ReplayResult& result) {
+  const auto merge = static_cast<double>(result.workers.merge_ns);
+  const double all = merge + static_cast<double>(result.workers.attend_ns);
+  if (all == 0.0) return {};
+  return percent(result.phases.attend * merge / all, result.phases.total());
+}
+
 void add_shares(RowBuilder& row, const ReplayResult& result) {
   const PhaseSeconds& phases = result.phases;
   const double total = phases.total();
@@ -135,7 +143,7 @@ void add_shares(RowBuilder& row, const ReplayResult& result) {
   row.add("plan_percent", "plan", percent(phases.plan, total), "%");
   row.add("append_percent", "append", percent(phases.append, total), "%");
   row.add("attend_percent", "attend", percent(phases.attend, total), "%");
-  row.add_hidden("merge_percent", {});
+  row.add("merge_percent", "merging, of these", merge_share(result), "%");
   row.add("schedule_percent", "engine loop", percent(phases.schedule, total), "%");
 }
 
@@ -198,11 +206,7 @@ Report replay_report(const Trace& trace, const ReplayOptions& options, const Rep
   add_padding(row, options, result);
   add_memory(row, result);
   add_check(row, options, result);
-  Report report = row.finish();
-  report.notes.push_back(
-      "Merging is part of attend: the last item of a tile merges it, so it has no time of its "
-      "own.");
-  return report;
+  return row.finish();
 }
 
 }  // namespace attnrt::perf

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "backends/reference/error_rule.hpp"
@@ -128,10 +129,15 @@ double largest_difference(const LayerRun& run, const RowPlace& place,
 }  // namespace
 
 std::vector<int64_t> draw_rows(int64_t count, int64_t total, uint64_t seed) {
+  if (count >= total) {
+    std::vector<int64_t> all(static_cast<size_t>(total));
+    std::iota(all.begin(), all.end(), int64_t{0});
+    return all;
+  }
   // Floyd's sampling: `count` draws for any total.
   Random random(seed);
   std::set<int64_t> rows;
-  for (int64_t last = std::max<int64_t>(0, total - count); last < total; ++last) {
+  for (int64_t last = total - count; last < total; ++last) {
     const auto drawn = static_cast<int64_t>(random.below(static_cast<uint64_t>(last) + 1));
     if (!rows.insert(drawn).second) rows.insert(last);
   }

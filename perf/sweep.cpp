@@ -70,16 +70,20 @@ struct CallSamples {
   double delay_seconds = 0.0;  // negative: the system does not say
 
   Status take(int64_t count, SweepCall& call, Context& context, const CommandIo& io) {
-    const double delay = run_delay_seconds();
+    const ThreadTimes before = read_thread_times();
+    double turn_seconds = 0.0;
     Status status;
     for (int64_t i = 0; i < count && status.ok(); ++i) {
       double seconds = 0.0;
       status = timed_attend(call, context, io, seconds);
       if (!status.ok()) break;
       repeater.add(seconds);
-      call_seconds += seconds;
+      turn_seconds += seconds;
     }
-    delay_seconds = delay < 0.0 ? -1.0 : delay_seconds + run_delay_seconds() - delay;
+    // The probes' threads and the one that waits for Ctrl-C have a CPU for microseconds only.
+    const double waited = waited_seconds(before, read_thread_times(), 0.01 * turn_seconds);
+    delay_seconds = waited < 0.0 ? -1.0 : delay_seconds + waited;
+    call_seconds += turn_seconds;
     return status;
   }
 };
@@ -147,7 +151,7 @@ Status SweepRunner::run(SweepCall& call, Context& context, const CommandIo& io,
 
   result.seconds = summarize(calls.repeater.samples());
   result.repeats = static_cast<int64_t>(calls.repeater.samples().size());
-  // A thread that has nothing to do with the call may have waited too: no more than all is lost.
+  // Waiting is booked when it ends, so some may have begun before the call.
   const double thread_seconds = calls.call_seconds * context.num_threads();
   result.lost_share = std::min(1.0, calls.delay_seconds / thread_seconds);
   result.read_rate = median(probes.read_rates);

@@ -35,7 +35,6 @@ TESTED_ELSEWHERE = {
     "backends/reference/reference_backend.cpp": "tests/backends/reference/, through attend",
     "src/attention.cpp": CONFORMANCE,
     "src/validate_tables.cpp": "tests/src/validate_plan_test.cpp and validate_append_test.cpp",
-    "src/validate_tensors.cpp": "tests/src/validate_attend_test.cpp and validate_append_test.cpp",
 }
 
 # Include (a prefix of what stands between the brackets) -> the only places that may have it.

@@ -32,9 +32,8 @@ AppendPlace place_by_sequence(const AppendTask& task, int64_t token) {
   } else {
     place.slot = args.cu_seqlens_k[b] + key;
   }
-  const int32_t leftpad = args.leftpad_k.empty() ? 0 : args.leftpad_k[b];
   place.rotary_position = args.rotary_positions.empty()
-                              ? static_cast<int32_t>(key - leftpad)
+                              ? static_cast<int32_t>(key)
                               : args.rotary_positions[static_cast<size_t>(token)];
   return place;
 }

@@ -104,9 +104,6 @@ Status check_lists(const AppendArgs& args, const ArgNames& names) {
   if (Status s = check_entries({"cache_seqlens"}, args.cache_seqlens.size(), batch); !s.ok()) {
     return s;
   }
-  if (!args.leftpad_k.empty()) {
-    if (Status s = check_entries({"leftpad_k"}, args.leftpad_k.size(), batch); !s.ok()) return s;
-  }
   if (kv.layout == KvLayout::kPacked) {
     if (table.paged() || !table.pages.empty() || table.is_csr()) {
       return refuse("block_table is given, ", names.kv, ".layout is packed");
@@ -167,11 +164,7 @@ Status check_positions(const AppendArgs& args, const ArgNames& names, int64_t b)
     }
     return {};
   }
-  const int64_t leftpad = args.leftpad_k.empty() ? 0 : args.leftpad_k[i];
-  if (leftpad < 0 || leftpad > used) {
-    return refuse("leftpad_k[", b, "] is ", leftpad, ", must be 0..", used, " (cache_seqlens)");
-  }
-  const int64_t last = used - leftpad + (end - begin) - 1;
+  const int64_t last = used + (end - begin) - 1;
   if (last < args.rotary.max_position) return {};
   return refuse(names.rotary_limit, " is ", args.rotary.max_position, ", sequence ", b,
                 " has a new key at position ", last);

@@ -9,20 +9,34 @@
 #include <tbb/partitioner.h>
 #include <tbb/task_arena.h>
 
-#include <optional>
+#include <memory>
+#include <mutex>
 
 namespace attnrt::cpu {
 
-struct WorkerTeam::Arena {
-  explicit Arena(int32_t num_threads) : arena(num_threads) {
-    // oneTBB never starts more threads than cores unless it is told to.
-    if (num_threads > tbb::info::default_concurrency()) {
-      more_threads.emplace(tbb::global_control::max_allowed_parallelism,
-                           static_cast<size_t>(num_threads));
-    }
-  }
+namespace {
 
-  std::optional<tbb::global_control> more_threads;
+// oneTBB starts no more threads than cores unless it is told to. The limit of the process is only
+// ever raised, to the most that a context has asked for: were it lowered again when that context
+// ends, oneTBB would print a warning at the next arena that wants more.
+void allow_threads(int32_t num_threads) {
+  static std::mutex mutex;
+  static int32_t allowed = tbb::info::default_concurrency();
+  static tbb::global_control* control = nullptr;  // never destroyed: oneTBB may be gone by then
+  const std::scoped_lock lock(mutex);
+  if (num_threads <= allowed) return;
+  auto raised = std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism,
+                                                      static_cast<size_t>(num_threads));
+  delete control;  // after the new one is there; the smallest of all counts
+  control = raised.release();
+  allowed = num_threads;
+}
+
+}  // namespace
+
+struct WorkerTeam::Arena {
+  explicit Arena(int32_t num_threads) : arena(num_threads) { allow_threads(num_threads); }
+
   tbb::task_arena arena;
 };
 

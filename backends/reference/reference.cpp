@@ -231,7 +231,7 @@ void store_partials(const Problem& p, RowIndex where, int64_t token, int64_t tot
     const State<double> state =
         soften<double>(p, where, {split * kSplitKeys, (split + 1) * kSplitKeys});
     const int64_t at_state = (split * total_q + token) * p.spec.num_heads_q + where.q_head;
-    partial.ref[at_state] = static_cast<float>(state.max * kLog2E);
+    partial.ref[at_state] = static_cast<float>(state.max);
     partial.sum[at_state] = static_cast<float>(state.sum);
     for (int64_t d = 0; d < dim; ++d) {
       partial.acc[at_state * dim + d] = static_cast<float>(state.acc[at(d)]);

@@ -13,7 +13,6 @@ namespace attnrt::reference {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kLn2 = 0.69314718055994530942;
 
 // A plan knows sequences by pointer; the definition wants a batch. CSR fits any page lists.
 struct OwnedBatch {
@@ -128,7 +127,7 @@ void fold_state(const StateView& state, int64_t token, int64_t head, Merged& mer
 
 void fold_partial(const PartialView& partial, int64_t state, Merged& merged) {
   if (partial.sum[state] == 0.0f) return;
-  const double weight = merged.weight_of(partial.ref[state] * kLn2);
+  const double weight = merged.weight_of(partial.ref[state]);
   const auto dim = static_cast<int64_t>(merged.acc.size());
   merged.sum += weight * partial.sum[state];
   for (int64_t d = 0; d < dim; ++d) {

@@ -144,12 +144,12 @@ struct LseView {
 };
 
 /// Unmerged softmax states, one per split of kSplitKeys keys, row and head, f32. Sinks are left
-/// out. With t = score * log2(e), a state is sum = sum exp2(t - ref), acc = sum exp2(t - ref) * v:
-/// a split without visible keys has acc = 0, ref = -inf, sum = 0. `merge_states` over all splits
-/// in ascending order gives the bits that `attend` without `partial` gives.
+/// out. A state is sum = sum exp(score - ref), acc = sum exp(score - ref) * v: a split without
+/// visible keys has acc = 0, ref = -inf, sum = 0. `merge_states` over all splits in ascending order
+/// gives the bits that `attend` without `partial` gives.
 struct PartialView {
   float* acc = nullptr;  // (num_splits, total_q, Hq, Dv)
-  float* ref = nullptr;  // (num_splits, total_q, Hq), base-2 logarithm
+  float* ref = nullptr;  // (num_splits, total_q, Hq), natural
   float* sum = nullptr;  // (num_splits, total_q, Hq)
   int32_t num_splits = 0;
 };
@@ -194,8 +194,8 @@ struct AttendArgs {
 /// Errors: InvalidArgument, Unsupported, OutOfMemory (workspace), Cancelled.
 Status attend(Context& context, const Plan& plan, const AttendArgs& args);
 
-/// New keys and values for the cache. Token i of sequence b goes to cache slot positions[b] + i,
-/// or, with slot_mapping, to slot_mapping[token] = page * page_size + offset.
+/// New keys and values for the cache. Token i of sequence b goes to its cache slot
+/// cache_seqlens[b] + i or, with slot_mapping, to slot_mapping[token] = page * page_size + offset.
 struct AppendArgs {
   ConstTensorView k;                        // (total_new, Hkv, Dqk)
   ConstTensorView v;                        // (total_new, Hkv, Dv); unused with kv.v_is_k_prefix
@@ -206,9 +206,8 @@ struct AppendArgs {
   BlockTable block_table;                   // paged cache only
   std::span<const int64_t> slot_mapping;    // [total_new] token slots, -1 skips; replaces the four
   RotaryView rotary;                        // optional rotation of K
-  std::span<const int32_t> rotary_positions;  // [total_new]; default cache_seqlens[b] + i
-                                              // (less leftpad); required with slot_mapping
-  std::span<const int32_t> leftpad_k;         // [batch] as in SequenceBatch; rotary only
+  std::span<const int32_t> rotary_positions;  // [total_new]; default cache_seqlens[b] + i (as
+                                              // FlashAttention); required with slot_mapping
 };
 
 /// Converts, rotates and stores. Everything is checked before the first byte is written.

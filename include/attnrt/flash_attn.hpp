@@ -34,7 +34,9 @@ Status flash_attn_varlen(Context& context, const FlashAttnVarlenArgs& args);
 
 /// Names and meanings of flash_attn_with_kvcache. With `k` (and `v`), new keys are first written
 /// in place at cache_seqlens, rotated if rotary_cos is given; q is rotated too, and cache_seqlens
-/// counts the keys *before* the append.
+/// counts the keys *before* the append. New key i is rotated by position cache_seqlens + i, and so
+/// is query row i when causal or windowed, else every row by cache_seqlens; cache_leftpad is not
+/// taken off, as in FlashAttention.
 struct FlashAttnKvCacheArgs {
   ConstTensorView q;  // (batch * seqlen_q, Hq, Dqk), or ragged with cu_seqlens_q
   KvView kv_cache;    // (batch_cache, seqlen_cache, Hkv, D) as NHD pages of seqlen_cache keys, or

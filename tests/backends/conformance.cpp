@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/pair_sampler.hpp"
 
@@ -279,13 +280,7 @@ std::string check_case(Context& context, const Problem& problem, const Expected&
 
 }  // namespace
 
-int conformance_problems() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
-  return 600;
-#else
-  return 1700;
-#endif
-}
+int conformance_problems() { return kSlowBuild ? 600 : 1700; }
 
 int check_conformance(std::span<NamedContext> contexts, DType kv_dtype, int count, uint64_t seed) {
   constexpr int kEnoughFailures = 5;

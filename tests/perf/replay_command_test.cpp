@@ -158,6 +158,8 @@ TEST_CASE("bad options are refused by name") {
   CHECK(refusal({"--chunk", "0"}).find("--chunk") != std::string::npos);
   CHECK(refusal({"--chunk", "many"}).find("many") != std::string::npos);
   CHECK(refusal({"--page-size", "-16"}).find("--page-size") != std::string::npos);
+  CHECK(refusal({"--max-requests", "1000001"}) ==
+        "attnrt-perf: --max-requests is 1000001; the synthetic workload has at most 1000000\n");
   CHECK(refusal({"--check", "0"}).find("--check") != std::string::npos);
   CHECK(refusal({"--isa", "mmx"}).find("mmx") != std::string::npos);
   CHECK(refusal({"--backend", "abacus"}).find("abacus") != std::string::npos);

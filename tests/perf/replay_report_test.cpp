@@ -40,6 +40,7 @@ TEST_CASE("rates and shares") {
   result.query_tokens = 1000;
   result.step_seconds = {0.001, 0.003, 0.002};
   result.phases = {0.5, 0.5, 1.0, 8.0};
+  result.workers = {10, 750, 250};
   result.decode_steps = {2.0, 20'000'000'000, 4e9};
   result.prefill_steps = {6.0, 4'000'000'000, 600e9};
   result.padding = {10, 40, 100, 250, 7, 21};
@@ -54,6 +55,7 @@ TEST_CASE("rates and shares") {
   CHECK(number(report, "prefill_gflops") == doctest::Approx(100.0));
   CHECK(number(report, "attend_percent") == doctest::Approx(80.0));
   CHECK(number(report, "plan_percent") == doctest::Approx(5.0));
+  CHECK(number(report, "merge_percent") == doctest::Approx(20.0));
   CHECK(number(report, "mean_batch") == doctest::Approx(4.0));
   CHECK(number(report, "padded_tokens_factor") == doctest::Approx(4.0));
   CHECK(number(report, "padded_history_factor") == doctest::Approx(2.5));

@@ -49,7 +49,6 @@ struct Setup {
 struct Lists {
   std::vector<int32_t> cu_new = {0, 2, 2, 6, 7};
   std::vector<int32_t> cache_seqlens = {0, 3, 4, 9};
-  std::vector<int32_t> leftpad = {0, 1, 2, 9};
   std::vector<int32_t> dense = {4, -1, 2, -1, 8, 0, -1, 1};
   int32_t max_pages = 2;
   std::vector<int32_t> indptr = {0, 1, 2, 4, 6};
@@ -63,7 +62,7 @@ struct Lists {
 constexpr std::array<int64_t, 7> kPagedSlots = {4 * 5 + 0, 4 * 5 + 1, 8 * 5 + 4, 0 * 5 + 0,
                                                 0 * 5 + 1, 0 * 5 + 2, 1 * 5 + 4};
 constexpr std::array<int64_t, 7> kPackedSlots = {0, 1, 24, 25, 26, 27, 39};
-constexpr std::array<int64_t, 7> kPositions = {0, 1, 2, 3, 4, 5, 0};  // less leftpad
+constexpr std::array<int64_t, 7> kPositions = {0, 1, 4, 5, 6, 7, 9};
 
 // Rows are padded by 3 elements and heads by 1, in the source as in the cache.
 struct Rows {
@@ -201,7 +200,6 @@ class Fixture {
     } else {
       args_.cu_seqlens_new = lists_.cu_new;
       args_.cache_seqlens = lists_.cache_seqlens;
-      args_.leftpad_k = lists_.leftpad;
     }
     if (setup_.form == Form::kDense) {
       args_.block_table = BlockTable::dense(lists_.dense, lists_.max_pages, kPageSize);

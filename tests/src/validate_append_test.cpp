@@ -34,7 +34,6 @@ struct Case {
   std::vector<int64_t> slots;
   std::vector<float> angles = std::vector<float>(8 * 4, 0.5f);
   std::vector<int32_t> positions;
-  std::vector<int32_t> leftpad;
   int32_t max_pages = 2;
   int32_t page_size = kPageSize;
   AppendArgs args;
@@ -82,7 +81,6 @@ struct Case {
     args.block_table = {page_size, pages, max_pages, 0, indptr, {}};
     args.slot_mapping = slots;
     args.rotary_positions = positions;
-    args.leftpad_k = leftpad;
     return append_kv(context, args);
   }
   [[nodiscard]] bool untouched() const {
@@ -209,7 +207,6 @@ TEST_CASE("append_kv refuses tokens that do not fit into their pages") {
            [](Case& c) {
              c.cu_k = {0, 6, 12, 20};
            }},
-          {"leftpad_k has 1 entries, must have 3 (batch)", [](Case& c) { c.leftpad = {0}; }},
       });
   check_refused(
       [](Case& c) { c.use_csr(); },
@@ -266,10 +263,7 @@ TEST_CASE("append_kv refuses bad slot mappings") {
 }
 
 TEST_CASE("append_kv refuses positions that the rotary tables do not reach") {
-  const Prepare by_length = [](Case& c) {  // positions 3, 4, 5 and 6, 7
-    c.use_rotary();
-    c.leftpad = {0, 0, 0};
-  };
+  const Prepare by_length = [](Case& c) { c.use_rotary(); };  // positions 3, 4, 5 and 6, 7
   check_refused(
       by_length,
       {
@@ -277,8 +271,6 @@ TEST_CASE("append_kv refuses positions that the rotary tables do not reach") {
            [](Case& c) { c.args.rotary.max_position = 7; }},
           {"rotary.max_position is 5, sequence 0 has a new key at position 5",
            [](Case& c) { c.args.rotary.max_position = 5; }},
-          {"leftpad_k[2] is 7, must be 0..6 (cache_seqlens)", [](Case& c) { c.leftpad[2] = 7; }},
-          {"leftpad_k[0] is -1, must be 0..3 (cache_seqlens)", [](Case& c) { c.leftpad[0] = -1; }},
           {"rotary.rotary_dim is 10, must be even and 2..8 (head_dim)",
            [](Case& c) { c.args.rotary.rotary_dim = 10; }},
           {"rotary.rotary_dim is 3, must be even and 2..8 (head_dim)",

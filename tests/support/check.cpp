@@ -118,6 +118,19 @@ std::string check_against_reference(Context& context, const Problem& problem) {
   return check_close(problem, expect(problem), output);
 }
 
+void check_on_every_isa(const Problem& problem) {
+  const std::string shape_text = describe(problem.shape());
+  CAPTURE(shape_text);
+  const Expected expected = expect(problem);
+  for (const std::string& isa : usable_isas()) {
+    CAPTURE(isa);
+    Context context = cpu_context(isa);
+    Output output = problem.make_output();
+    REQUIRE(run(context, problem, output) == "ok");
+    CHECK(check_close(problem, expected, output) == "");
+  }
+}
+
 std::string check_same_bits(const RowRange& a, const RowRange& b, int64_t count) {
   for (int64_t row = 0; row < count; ++row) {
     if (a.output.row_bits(a.first_token + row) == b.output.row_bits(b.first_token + row)) continue;

@@ -35,6 +35,9 @@ std::string run(Context& context, const Problem& problem, Output& output);
 /// run, then check_close.
 std::string check_against_reference(Context& context, const Problem& problem);
 
+/// The same with the CPU backend and the kernels of every ISA; fails the running test itself.
+void check_on_every_isa(const Problem& problem);
+
 /// `count` rows of the two outputs, from the given tokens on, have the same bits.
 struct RowRange {
   const Output& output;

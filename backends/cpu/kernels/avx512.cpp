@@ -9,6 +9,13 @@
 namespace attnrt::cpu {
 namespace {
 
+// xsimd 8.1 multiplies, then adds: half the speed of the matrix tiles where both share ports.
+template <>
+struct MultiplyAdd<xsimd::avx512bw> {
+  using Vec = xsimd::batch<float, xsimd::avx512bw>;
+  static Vec of(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+};
+
 struct Avx512 : Portable<xsimd::avx512bw> {
   using Portable::load;
   using Portable::store;
@@ -81,6 +88,14 @@ struct Avx512 : Portable<xsimd::avx512bw> {
     const __m512 fraction = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT);
     const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
     return _mm512_scalef_ps(exp2_fraction(fraction), n);
+  }
+  // The bound keeps -inf - -inf out; it is the second operand that NaN comes from.
+  static Vec exp(Vec x) {
+    const __m512 bounded = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(bounded, _mm512_set1_ps(kLog2E)),
+                                          _MM_FROUND_TO_NEAREST_INT);
+    const Vec y = exp2_fraction(exp_remainder(bounded, n) * Vec(kLog2E));
+    return _mm512_scalef_ps(y, n);
   }
 
  private:

@@ -7,15 +7,11 @@
 #include <cstddef>
 #include <string>
 
+#include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
 
 // Sanitizers bring their own malloc.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define ATTNRT_TEST_NO_MALLOC_HOOK 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#if defined(ATTNRT_TEST_ASAN) || defined(ATTNRT_TEST_TSAN) || !defined(__GLIBC__)
 #define ATTNRT_TEST_NO_MALLOC_HOOK 1
 #endif
 

@@ -13,11 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
-
-#if defined(__SANITIZE_THREAD__)
-#define ATTNRT_TEST_TSAN 1
-#endif
 
 namespace attnrt {
 namespace {
@@ -111,16 +108,20 @@ TEST_SUITE("faults") {
     MESSAGE("skipped: ThreadSanitizer does not support threads after a multi-threaded fork");
 #else
     const Planned planned;
-    Context one = test::cpu_context({}, 1);
-    CHECK(planned.same_again(one));
-    CHECK(exit_code_of_child([&] { return planned.same_again(one); }) == 0);
-    CHECK(exit_code_of_child([&] {
-            ContextOptions options;
-            options.num_threads = 1;
-            Context fresh;
-            return Context::create(options, fresh).ok() && planned.same_again(fresh);
-          }) == 0);
-    CHECK(planned.same_again(one));  // the parent goes on
+    for (const int32_t threads : {1, 2, 0}) {
+      CAPTURE(threads);
+      Context used = test::cpu_context({}, threads);
+      CHECK(planned.same_again(used));
+      // The child has none of the parent's workers; its only thread does all of the work.
+      CHECK(exit_code_of_child([&] { return planned.same_again(used); }) == 0);
+      CHECK(exit_code_of_child([&] {
+              ContextOptions options;
+              options.num_threads = threads;
+              Context fresh;
+              return Context::create(options, fresh).ok() && planned.same_again(fresh);
+            }) == 0);
+      CHECK(planned.same_again(used));  // the parent goes on
+    }
 #endif
   }
 

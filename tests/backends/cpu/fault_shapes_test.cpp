@@ -38,13 +38,7 @@ void for_each_isa(const Check& check) {
   }
 }
 
-void check_on_every_isa(const ProblemShape& shape) {
-  const std::string shape_text = test::describe(shape);
-  CAPTURE(shape_text);
-  for_each_isa([&](Context& context) {
-    CHECK(test::check_against_reference(context, Problem(shape)) == "");
-  });
-}
+void check_on_every_isa(const ProblemShape& shape) { test::check_on_every_isa(Problem(shape)); }
 
 // Copies the keys of a packed problem to where other strides want them.
 void move_keys(const Problem& problem, const KvView& to, int32_t first_page) {

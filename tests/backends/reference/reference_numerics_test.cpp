@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reference at the edges: special values, rotation, LSE habits, partials, the error rule.
+// The reference at the edges: special values, rotation, LSE habits and partials.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -7,7 +7,6 @@
 #include <numbers>
 #include <vector>
 
-#include "backends/reference/error_rule.hpp"
 #include "backends/reference/reference.hpp"
 #include "backends/reference/reference_backend.hpp"
 #include "tests/support/problem.hpp"
@@ -236,26 +235,6 @@ TEST_SUITE("reference") {
     REQUIRE(reference::reference_backend().merge(*state, task).ok());
     CHECK(out == none);
     CHECK(lse == ln2);
-  }
-
-  TEST_CASE("the error rule adds the naive error, the rounding of the output, and a floor") {
-    const reference::Row row{{1.0, 0.5}, 0.0, 0.0, 4.0};
-    const reference::Row naive{{1.0 + 0x1p-20, 0.5}, 0.0, 0.0, 4.0};
-    reference::ErrorRule f32(DType::kF32);
-    f32.add(row, row);
-    CHECK(f32.bound() >= 4e-6);
-    CHECK(f32.bound() <= 4e-6 + 2 * 0x1p-22);
-    f32.add(row, naive);
-    CHECK(f32.bound() >= 4e-6 + 2 * 0x1p-20);
-    CHECK(f32.bound() <= 4e-6 + 2 * 0x1p-20 + 2 * 0x1p-22);
-    reference::ErrorRule bf16(DType::kBF16);
-    bf16.add(row, row);
-    CHECK(bf16.bound() >= 2 * 0x1p-9);  // at least half a unit in the last place of 1.0
-    CHECK(bf16.bound() <= 2 * 0x1p-6);
-    CHECK(reference::lse_bound(row, DType::kF32, DType::kF32) == 1e-5);
-    CHECK(reference::lse_bound(row, DType::kF32, DType::kBF16) == 1e-4);
-    const reference::Row large{{}, -50.0, 70.0, 0.0};
-    CHECK(reference::lse_bound(large, DType::kF32, DType::kF32) == doctest::Approx(70e-5));
   }
 
   TEST_CASE("the naive computation is close to the reference, but not the same") {

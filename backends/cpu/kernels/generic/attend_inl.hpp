@@ -42,6 +42,9 @@ struct BlockWork {
   bool uniform;  // every one of these rows sees every key that the task was given
 };
 
+// Up to this many rows V is widened as it is read, in each tile of rows anew, instead of packed.
+constexpr int32_t kDirectRows = 8;
+
 // Rows whose scores are at hand, and how they meet V.
 struct Chunk {
   int32_t row, count;
@@ -140,16 +143,49 @@ class AttendRun {
     __builtin_memset(acc_, 0, static_cast<size_t>(rows * dim_v_) * sizeof(float));
     __builtin_memset(lane_sums_, 0, static_cast<size_t>(rows * kLineFloats) * sizeof(float));
     for (int64_t row = 0; row < rows; ++row) ref_[row] = -kInfinity;
-    for (int32_t begin = key_begin / kBlockKeys * kBlockKeys; begin < key_end;
-         begin += kBlockKeys) {
-      BlockWork work;
-      work.keys.k = row_pointers_;
-      work.keys.v = row_pointers_ + kBlockKeys;
-      find_rows<Kv>(task_, begin, work.keys);
+    BlockRows keys[2] = {{row_pointers_, row_pointers_ + kBlockKeys, 0, 0, 0},
+                         {row_pointers_ + 2 * kBlockKeys, row_pointers_ + 3 * kBlockKeys, 0, 0, 0}};
+    int current = 0;
+    find_rows<Kv>(task_, key_begin / kBlockKeys * kBlockKeys, keys[0]);
+    for (int32_t begin = keys[0].begin; begin < key_end;) {
+      // In 64 bits: the block after the last may start beyond int32.
+      const int64_t next = int64_t{begin} + kBlockKeys;
+      const bool more = next < task_.key_end;
+      if (more) find_rows<Kv>(task_, static_cast<int32_t>(next), keys[1 - current]);
+      BlockWork work{keys[current], 0, 0, true};
       find_work(work);
-      if (work.row_begin == work.row_end) continue;
-      for (int32_t head = 0; head < heads_; ++head) run_block(work, head);
+      for (int32_t head = 0; head < heads_ && work.row_begin < work.row_end; ++head) {
+        const BlockRows* after = more ? &keys[1 - current] : nullptr;
+        run_block(work, head, head + 1 < heads_ ? ahead(&work.keys, head + 1) : ahead(after, 0));
+      }
+      if (next >= key_end) break;
+      begin = static_cast<int32_t>(next);
+      current = 1 - current;
     }
+  }
+
+  [[nodiscard]] static int64_t whole_chunks(int64_t bytes) {
+    return (bytes + Ahead::kChunkBytes - 1) / Ahead::kChunkBytes * Ahead::kChunkBytes;
+  }
+  [[nodiscard]] Ahead ahead(const BlockRows* rows, int32_t head) const {
+    constexpr int64_t kBytes = sizeof(typename Kv::Stored);
+    const bool v_is_k = task_.kv.v == task_.kv.k;
+    return {rows,
+            k_offset(head),
+            v_offset(head),
+            whole_chunks(task_.head_dim * kBytes),
+            v_is_k ? 0 : whole_chunks(task_.head_dim_v * kBytes),
+            rows == nullptr ? 0 : rows->first,
+            0};
+  }
+  // Bytes from head 0 of a key to that of the heads walked together.
+  [[nodiscard]] int64_t k_offset(int32_t head) const {
+    return (head_ + head) * task_.kv.k_head_stride *
+           static_cast<int64_t>(sizeof(typename Kv::Stored));
+  }
+  [[nodiscard]] int64_t v_offset(int32_t head) const {
+    return (head_ + head) * task_.kv.v_head_stride *
+           static_cast<int64_t>(sizeof(typename Kv::Stored));
   }
 
   void find_work(BlockWork& work) const {
@@ -168,14 +204,11 @@ class AttendRun {
     work.row_end = end * task_.group;
   }
 
-  void run_block(const BlockWork& work, int32_t head) {
-    constexpr int64_t kBytes = sizeof(typename Kv::Stored);
-    const int64_t k_bytes = (head_ + head) * task_.kv.k_head_stride * kBytes;
-    const int64_t v_bytes = (head_ + head) * task_.kv.v_head_stride * kBytes;
-    pack_keys<Isa, Kv>(work.keys, k_bytes, task_.head_dim, zeros_, key_panel_);
+  void run_block(const BlockWork& work, int32_t head, Ahead next) {
+    const int64_t v_bytes = v_offset(head);
+    pack_keys<Isa, Kv>(work.keys, k_offset(head), task_.head_dim, zeros_, next, key_panel_);
     const int32_t rows = work.row_end - work.row_begin;
-    const bool direct =
-        rows <= Isa::kTileRows && work.uniform && task_.head_dim_v % Isa::kLanes == 0;
+    const bool direct = rows <= kDirectRows && work.uniform && task_.head_dim_v % Isa::kLanes == 0;
     bool row_by_row = false;
     if (!direct) {
       pack_values<Isa, Kv>(work.keys, v_bytes, task_.head_dim_v, value_panel_);
@@ -184,9 +217,9 @@ class AttendRun {
     for (int32_t row = work.row_begin; row < work.row_end; row += kChunkRows) {
       const int32_t left = work.row_end - row;
       const int32_t count = left < kChunkRows ? left : kChunkRows;
-      score_rows(work, head, row, count);
+      score_rows(work, head, row, count, next);
       if (direct) {
-        const StoredRows<Isa, Kv> values{work.keys.v, v_bytes};
+        const StoredRows<Isa, Kv> values{work.keys.v, v_bytes, &next};
         weigh_values(work, head, {row, count, task_.head_dim_v, false}, values);
       } else {
         weigh_values(work, head, {row, count, dim_v_, row_by_row},
@@ -212,7 +245,7 @@ class AttendRun {
   }
 
   // Scores of `count` rows from `row` on, turned into p.
-  void score_rows(const BlockWork& work, int32_t head, int32_t row, int32_t count) {
+  void score_rows(const BlockWork& work, int32_t head, int32_t row, int32_t count, Ahead& next) {
     const int64_t state = int64_t{head} * rows_ + row;
     const PanelRows<Isa> keys{key_panel_, kBlockKeys};
     for (int32_t i = 0; i < count;) {
@@ -220,11 +253,15 @@ class AttendRun {
       const TileShape shape{
           q_ + (state + i) * dim_, dim_, scores_ + i * kBlockKeys, kBlockKeys, nullptr, 0,
           task_.head_dim};
-      multiply_rows<Isa>(height, shape, keys, kBlockKeys);
+      if (count <= kDirectRows) {
+        multiply_rows<Isa>(height, shape, PanelRowsAhead<Isa>{keys, &next}, kBlockKeys);
+      } else {
+        multiply_rows<Isa>(height, shape, keys, kBlockKeys);
+      }
       i += height;
     }
     for (int32_t i = 0; i < count; ++i) {
-      softmax_block<Isa>(
+      softmax_block<Isa, Kv>(
           task_, row_block(work, head, row + i), scores_ + i * kBlockKeys,
           {lane_sums_ + (state + i) * kLineFloats, ref_ + state + i, rescale_ + state + i});
     }

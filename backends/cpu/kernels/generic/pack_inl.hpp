@@ -51,15 +51,48 @@ inline void find_rows(const AttendTask& task, int32_t begin, BlockRows& rows) {
   }
 }
 
+// What comes after the block at hand: the next head's rows of it, or the next block's, line by
+// line. Hardware prefetchers do not follow pages and heads. The lines are asked for all along the
+// work on a block: in one go they fill the miss buffers, and the work waits for them.
+struct Ahead {
+  const BlockRows* rows;  // null: nothing
+  int64_t k_bytes, v_bytes;
+  int64_t k_row, v_row;  // bytes of a row in whole chunks; v_row is 0 where V lies in K
+  int32_t key;
+  int64_t at;
+
+  // A chunk may end in the next head's row, which is wanted soon too; a prefetch never faults.
+  static constexpr int64_t kChunkBytes = 256;
+
+  void prefetch(int32_t chunks) {
+    if (rows == nullptr) return;
+    for (; chunks > 0 && key < rows->last; --chunks) {
+      const char* from =
+          at < k_row ? rows->k[key] + k_bytes + at : rows->v[key] + v_bytes + (at - k_row);
+      for (int i = 0; i < kChunkBytes; i += 64) __builtin_prefetch(from + i);
+      at += kChunkBytes;
+      if (at < k_row + v_row) continue;
+      at = 0;
+      ++key;
+    }
+  }
+};
+
+// Chunks asked for in each transpose, every fourth column of Q * K and every other key of P * V:
+// together about as many as a block of 16-bit keys has.
+constexpr int32_t kPackChunks = 3;
+
 // kLanes keys, all columns. The last columns go through a copy that ends where the rows do.
 template <class Isa, class Kv>
-inline void pack_key_group(const typename Kv::Stored* const* rows, int32_t dim, float* panel) {
+inline void pack_key_group(const typename Kv::Stored* const* rows, int32_t dim, Ahead& ahead,
+                           float* panel) {
   using Stored = typename Kv::Stored;
   constexpr int kLanes = Isa::kLanes;
   constexpr int kColumns = Isa::template transpose_columns<Kv>();
   const Stored* at[kLanes];
   int32_t d = 0;
   for (; d + kColumns <= dim; d += kColumns) {
+    ahead.prefetch(kPackChunks);
     for (int i = 0; i < kLanes; ++i) at[i] = rows[i] + d;
     Isa::transpose(Kv{}, at, panel + int64_t{d} * kBlockKeys);
   }
@@ -75,7 +108,7 @@ inline void pack_key_group(const typename Kv::Stored* const* rows, int32_t dim, 
 // Groups without keys are left as they are: their scores are replaced by -inf, never used.
 template <class Isa, class Kv>
 inline void pack_keys(const BlockRows& rows, int64_t head_bytes, int32_t dim, const float* zeros,
-                      float* panel) {
+                      Ahead& ahead, float* panel) {
   using Stored = typename Kv::Stored;
   constexpr int kLanes = Isa::kLanes;
   for (int32_t group = 0; group < kBlockKeys; group += kLanes) {
@@ -87,7 +120,7 @@ inline void pack_keys(const BlockRows& rows, int64_t head_bytes, int32_t dim, co
       at[i] = here ? reinterpret_cast<const Stored*>(rows.k[key] + head_bytes)
                    : reinterpret_cast<const Stored*>(zeros);
     }
-    pack_key_group<Isa, Kv>(at, dim, panel + group);
+    pack_key_group<Isa, Kv>(at, dim, ahead, panel + group);
   }
 }
 
@@ -117,7 +150,7 @@ inline bool values_finite(const BlockRows& rows, int32_t dim_v, const float* pan
   const int64_t stride = padded(dim_v);
   Vec bad(0.0f);
   for (int64_t i = rows.first * stride; i < rows.last * stride; i += Isa::kLanes) {
-    bad = xsimd::fma(Vec::load_aligned(panel + i), Vec(0.0f), bad);
+    bad = Isa::fma(Vec::load_aligned(panel + i), Vec(0.0f), bad);
   }
   return Isa::reduce_add(bad) == 0.0f;
 }

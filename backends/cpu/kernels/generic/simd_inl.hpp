@@ -25,7 +25,6 @@ struct F16 {
 };
 
 constexpr float kLog2E = 1.44269504088896340736f;
-constexpr float kLn2 = 0.693147180559945309417f;
 constexpr float kInfinity = __builtin_inff();
 
 inline float float_of(uint32_t bits) {
@@ -76,6 +75,13 @@ inline uint16_t narrow(F16, float value) {
   return static_cast<uint16_t>(sign | half);
 }
 
+// a * b + c, rounded once where the ISA can. An ISA file specialises it where xsimd's is slower.
+template <class Arch>
+struct MultiplyAdd {
+  using Vec = xsimd::batch<float, Arch>;
+  static Vec of(Vec a, Vec b, Vec c) { return xsimd::fma(a, b, c); }
+};
+
 template <class ArchT>
 struct Portable {
   using Arch = ArchT;
@@ -83,6 +89,8 @@ struct Portable {
   static constexpr int kLanes = static_cast<int>(Vec::size);
   static constexpr int kRegisters = 16;
   static constexpr int kTileRows = 4;
+
+  static Vec fma(Vec a, Vec b, Vec c) { return MultiplyAdd<Arch>::of(a, b, c); }
 
   static Vec load(F32, const float* p) { return Vec::load_unaligned(p); }
   template <class Kv>
@@ -143,14 +151,30 @@ struct Portable {
     return xsimd::select(x < Vec(-125.0f), Vec(0.0f), xsimd::ldexp(y, xsimd::to_int(n)));
   }
 
+  // e^x within 2 ulp, where 2^(x * log2(e)) loses |x| / 2 of them: n * ln(2) is subtracted in two
+  // parts, the first with so few bits that its product is exact.
+  static Vec exp(Vec x) {
+    const Vec magic(12582912.0f);
+    const Vec n = (x * Vec(kLog2E) + magic) - magic;
+    const Vec y = exp2_fraction(exp_remainder(x, n) * Vec(kLog2E));
+    return xsimd::select(x < Vec(-86.0f), Vec(0.0f), xsimd::ldexp(y, xsimd::to_int(n)));
+  }
+
  protected:
   // 2^f for |f| <= 0.5: degree 6, minimax with the constant term kept at exactly 1, 2e-9 relative.
   static Vec exp2_fraction(Vec f) {
     Vec y(kExp2[5]);
-    for (int i = 4; i >= 0; --i) y = xsimd::fma(y, f, Vec(kExp2[i]));
-    return xsimd::fma(y, f, Vec(1.0f));
+    for (int i = 4; i >= 0; --i) y = fma(y, f, Vec(kExp2[i]));
+    return fma(y, f, Vec(1.0f));
   }
 
+  // x - n * ln(2).
+  static Vec exp_remainder(Vec x, Vec n) {
+    return fma(n, Vec(-kLn2Low), fma(n, Vec(-kLn2High), x));
+  }
+
+  static constexpr float kLn2High = 0.693359375f;  // 9 bits
+  static constexpr float kLn2Low = -2.12194440e-4f;
   static constexpr float kExp2[6] = {0.693147182f,   0.240226477f,   0.0555033237f,
                                      0.00961843692f, 0.00133988739f, 0.00015353362f};
 };
@@ -171,9 +195,9 @@ void store_part(Out out, typename Out::Stored* p, int n, typename Isa::Vec x) {
 }
 
 template <class Isa>
-float exp2_scalar(float x) {
+float exp_scalar(float x) {
   float lanes[Isa::kLanes];
-  Isa::exp2(typename Isa::Vec(x)).store_unaligned(lanes);
+  Isa::exp(typename Isa::Vec(x)).store_unaligned(lanes);
   return lanes[0];
 }
 
@@ -185,13 +209,13 @@ typename Isa::Vec tanh(typename Isa::Vec x) {
   const Vec magnitude = xsimd::abs(x);
   const Vec z = x * x;
   Vec small(-5.70498872745e-3f);
-  small = xsimd::fma(small, z, Vec(2.06390887954e-2f));
-  small = xsimd::fma(small, z, Vec(-5.37397155531e-2f));
-  small = xsimd::fma(small, z, Vec(1.33314422036e-1f));
-  small = xsimd::fma(small, z, Vec(-3.33332819422e-1f));
-  small = xsimd::fma(small * z, x, x);
+  small = Isa::fma(small, z, Vec(2.06390887954e-2f));
+  small = Isa::fma(small, z, Vec(-5.37397155531e-2f));
+  small = Isa::fma(small, z, Vec(1.33314422036e-1f));
+  small = Isa::fma(small, z, Vec(-3.33332819422e-1f));
+  small = Isa::fma(small * z, x, x);
   const Vec bounded = xsimd::select(magnitude > Vec(10.0f), Vec(10.0f), magnitude);
-  const Vec e = Isa::exp2(bounded * Vec(2.0f * kLog2E));
+  const Vec e = Isa::exp(bounded * Vec(2.0f));
   const Vec large = Vec(1.0f) - Vec(2.0f) / (e + Vec(1.0f));
   const Vec signed_large = xsimd::select(x < Vec(0.0f), -large, large);
   return xsimd::select(magnitude < Vec(0.625f), small, signed_large);

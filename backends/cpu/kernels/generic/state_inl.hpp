@@ -21,11 +21,11 @@ inline void fold_values(float* to, float a, const float* from, float b, int32_t 
   int32_t d = 0;
   for (; d + Isa::kLanes <= n; d += Isa::kLanes) {
     const Vec scaled = Vec::load_unaligned(from + d) * Vec(b);
-    xsimd::fma(Vec::load_unaligned(to + d), Vec(a), scaled).store_unaligned(to + d);
+    Isa::fma(Vec::load_unaligned(to + d), Vec(a), scaled).store_unaligned(to + d);
   }
   if (d == n) return;
   const Vec scaled = load_part<Isa>(F32{}, from + d, n - d) * Vec(b);
-  const Vec sum = xsimd::fma(load_part<Isa>(F32{}, to + d, n - d), Vec(a), scaled);
+  const Vec sum = Isa::fma(load_part<Isa>(F32{}, to + d, n - d), Vec(a), scaled);
   store_part<Isa>(F32{}, to + d, n - d, sum);
 }
 
@@ -43,8 +43,8 @@ inline void fold(State& total, float* total_acc, const State& next, const float*
     return;
   }
   const float ref = total.ref > next.ref ? total.ref : next.ref;
-  const float a = exp2_scalar<Isa>(total.ref - ref);
-  const float b = exp2_scalar<Isa>(next.ref - ref);
+  const float a = exp_scalar<Isa>(total.ref - ref);
+  const float b = exp_scalar<Isa>(next.ref - ref);
   total.ref = ref;
   total.sum = total.sum * a + next.sum * b;
   fold_values<Isa>(total_acc, a, acc, b, n);
@@ -83,10 +83,10 @@ inline void write_row(const OutputTarget& out, int64_t offset, const float* acc,
   }
 }
 
-// ref is in log2; the sum of a row that saw a key is at least 1.
+// The sum of a row that saw a key is at least 1.
 inline float lse_of(const OutputTarget& out, const State& state) {
-  if (out.lse_base == LseBase::kTwo) return state.ref + __builtin_log2f(state.sum);
-  return state.ref * kLn2 + __builtin_logf(state.sum);
+  const float natural = state.ref + __builtin_logf(state.sum);
+  return out.lse_base == LseBase::kTwo ? natural * kLog2E : natural;
 }
 
 // Writes out and lse of one row. The sink joins the sum once, here; a larger one than every score
@@ -99,14 +99,13 @@ inline void finish_row(const OutputTarget& out, int64_t token, int64_t head, con
   float lse = out.lse_empty == LseEmpty::kPlusInf ? kInfinity : -kInfinity;
   if (out.sinks != nullptr) {
     const float sink = out.sinks[head];
-    const float t = sink * kLog2E;
     if (empty) {
-      lse = out.lse_base == LseBase::kTwo ? t : sink;
-    } else if (t > state.ref) {
-      factor = exp2_scalar<Isa>(state.ref - t);
-      state = {t, state.sum * factor + 1.0f};
-    } else if (t != -kInfinity) {
-      state.sum += exp2_scalar<Isa>(t - state.ref);
+      if (sink != -kInfinity) lse = out.lse_base == LseBase::kTwo ? sink * kLog2E : sink;
+    } else if (sink > state.ref) {
+      factor = exp_scalar<Isa>(state.ref - sink);
+      state = {sink, state.sum * factor + 1.0f};
+    } else if (sink != -kInfinity) {
+      state.sum += exp_scalar<Isa>(sink - state.ref);
     }
   }
   write_row<Isa>(out, token * out.token_stride + head * out.head_stride, acc, state, factor, n);

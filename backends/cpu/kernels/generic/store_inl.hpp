@@ -34,12 +34,12 @@ inline void add_values(In in, const typename In::Stored* from, float weight, int
   using Vec = typename Isa::Vec;
   int32_t d = 0;
   for (; d + Isa::kLanes <= n; d += Isa::kLanes) {
-    const Vec sum = xsimd::fma(Isa::load(in, from + d), Vec(weight), Vec::load_unaligned(to + d));
+    const Vec sum = Isa::fma(Isa::load(in, from + d), Vec(weight), Vec::load_unaligned(to + d));
     sum.store_unaligned(to + d);
   }
   if (d == n) return;
-  const Vec sum = xsimd::fma(load_part<Isa>(in, from + d, n - d), Vec(weight),
-                             load_part<Isa>(F32{}, to + d, n - d));
+  const Vec sum = Isa::fma(load_part<Isa>(in, from + d, n - d), Vec(weight),
+                           load_part<Isa>(F32{}, to + d, n - d));
   store_part<Isa>(F32{}, to + d, n - d, sum);
 }
 
@@ -55,7 +55,7 @@ inline void add_state(const ConstTensorView& out, int64_t offset, float weight, 
   }
 }
 
-// A finished result with lse L is the state (acc = out, ref = L in log2, sum = 1). States without
+// A finished result with lse L is the state (acc = out, ref = L, sum = 1). States without
 // keys, lse -inf, are skipped whatever their out holds. All are weighed against the largest lse
 // first, so nothing overflows; a NaN lse makes the row NaN.
 template <class Isa>
@@ -65,15 +65,15 @@ void merge_states(const MergeStatesTask& task) {
     const int64_t lse_at = head * task.total_q + task.token;
     State total{-kInfinity, 0.0f};
     for (int32_t i = 0; i < task.num_states; ++i) {
-      const float t = task.states[i].lse[lse_at] * kLog2E;
-      if (t > total.ref) total.ref = t;
+      const float lse = task.states[i].lse[lse_at];
+      if (lse > total.ref) total.ref = lse;
     }
     __builtin_memset(task.scratch, 0, static_cast<size_t>(n) * sizeof(float));
     for (int32_t i = 0; i < task.num_states; ++i) {
       const StateView& state = task.states[i];
-      const float t = state.lse[lse_at] * kLog2E;
-      if (t == -kInfinity) continue;
-      const float weight = exp2_scalar<Isa>(t - total.ref);
+      const float lse = state.lse[lse_at];
+      if (lse == -kInfinity) continue;
+      const float weight = exp_scalar<Isa>(lse - total.ref);
       const auto& strides = state.out.strides;
       total.sum += weight;
       add_state<Isa>(state.out, task.token * strides.data()[0] + head * strides.data()[1], weight,

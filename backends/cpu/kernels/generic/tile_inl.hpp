@@ -9,7 +9,7 @@
 // units; one and two rows are wide enough to hide the FMA latency where there are columns.
 #pragma once
 
-#include "backends/cpu/kernels/generic/simd_inl.hpp"
+#include "backends/cpu/kernels/generic/pack_inl.hpp"
 
 namespace attnrt::cpu {
 namespace {
@@ -22,6 +22,16 @@ struct PanelRows {
   typename Isa::Vec load(int32_t i, int64_t column) const {
     return Isa::Vec::load_aligned(base + i * stride + column);
   }
+  void step(int32_t) const {}
+};
+
+// The same, asking for later keys meanwhile.
+template <class Isa>
+struct PanelRowsAhead : PanelRows<Isa> {
+  Ahead* ahead;
+  void step(int32_t i) const {
+    if (i % 4 == 0) ahead->prefetch(1);
+  }
 };
 
 // B as stored rows anywhere in memory, widened as loaded: for so few rows of A that a panel would
@@ -30,9 +40,13 @@ template <class Isa, class Kv>
 struct StoredRows {
   const char* const* rows;
   int64_t offset_bytes;
+  Ahead* ahead;
   typename Isa::Vec load(int32_t i, int64_t column) const {
     return Isa::load(Kv{},
                      reinterpret_cast<const typename Kv::Stored*>(rows[i] + offset_bytes) + column);
+  }
+  void step(int32_t i) const {
+    if (i % 2 == 0) ahead->prefetch(1);
   }
 };
 
@@ -61,11 +75,12 @@ inline void multiply_tile(const TileShape& shape, const B& b, int64_t column) {
   const float* a = shape.a;
   const int64_t a_stride = shape.a_stride;
   for (int32_t i = shape.n_begin; i < shape.n_end; ++i) {
+    b.step(i);
     Vec row[kVectors];
     for (int v = 0; v < kVectors; ++v) row[v] = b.load(i, column + v * kLanes);
     for (int r = 0; r < kRows; ++r) {
       const Vec factor(a[r * a_stride + i]);
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = xsimd::fma(factor, row[v], acc[r][v]);
+      for (int v = 0; v < kVectors; ++v) acc[r][v] = Isa::fma(factor, row[v], acc[r][v]);
     }
   }
   for (int r = 0; r < kRows; ++r) {
