@@ -112,7 +112,8 @@ TEST_CASE("one name is one slot") {
 
 TEST_CASE("sizes are limited") {
   Expr many = kv() <= q();
-  for (int i = 0; i < 66; ++i) many = many && q() < iparam("p" + std::to_string(i));
+  for (int i = 0; i < 66; ++i)
+    many = many && q() < iparam(std::string("p").append(std::to_string(i)));
   CHECK(mask_mistake(many) == "the expression has more than 64 slots");
 
   const auto balanced = [](auto self, int begin, int end) -> Expr {

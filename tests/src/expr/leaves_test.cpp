@@ -19,7 +19,8 @@ TEST_CASE("an empty expression says so") {
 TEST_CASE("names of slots are identifiers and not words of the language") {
   CHECK(iparam("window_2").valid());
   for (const char* name : {"", "2x", "a b", "_x", "kv", "tanh", "let", "i32", "a-b", "\xc3\xa4"}) {
-    CHECK(iparam(name).error() == "'" + std::string(name) + "' cannot be the name of a slot");
+    CHECK(iparam(name).error() ==
+          std::string("'").append(name).append("' cannot be the name of a slot"));
     CHECK_FALSE(fparam(name).valid());
     CHECK_FALSE(buffer(name, kI32, 1)[q()].valid());
   }

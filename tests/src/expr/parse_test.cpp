@@ -161,7 +161,7 @@ TEST_CASE("20,000 damaged texts are read or refused, never worse") {
       if (kind == 0) text[at] = kBytes[below(kBytes.size())];
       if (kind == 1 && text.size() > 1) text.erase(at, 1 + below(4));
       if (kind == 2) text.insert(at, text.substr(below(text.size()), below(12)));
-      if (text.empty()) text = "q";
+      if (text.empty()) text.push_back('q');
     }
     Expr expression;
     const Status status = parse(text, expression);
