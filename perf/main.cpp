@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <iostream>
 #include <stop_token>
 #include <thread>
@@ -15,7 +16,8 @@
 namespace {
 
 /// Takes the signals on a thread of its own, because nothing that a stop request does is safe in
-/// a signal handler. The first one asks the command to end; the second one ends the process.
+/// a signal handler. The first one asks the command to end; one that comes a second later
+/// or more ends the process. (timeout(1) and shells send one signal to a process and to its group.)
 class SignalThread {
  public:
   explicit SignalThread(std::stop_source stop) : stop_(std::move(stop)) {
@@ -32,12 +34,15 @@ class SignalThread {
     constexpr timespec kPoll{.tv_sec = 0, .tv_nsec = 50'000'000};
     while (!end.stop_requested()) {
       if (sigtimedwait(&signals_, nullptr, &kPoll) < 0) continue;
-      if (!stop_.request_stop()) _exit(attnrt::perf::kExitInterrupted);
+      const auto now = std::chrono::steady_clock::now();
+      if (stop_.request_stop()) first_ = now;
+      if (now - first_ >= std::chrono::seconds(1)) _exit(attnrt::perf::kExitInterrupted);
     }
   }
 
   sigset_t signals_{};
   std::stop_source stop_;
+  std::chrono::steady_clock::time_point first_;
   std::jthread thread_;  // last, so that it ends first
 };
 

@@ -69,7 +69,7 @@ KvLayout parse_layout(std::string_view option, std::string_view text) {
   for (const KvLayout layout : {KvLayout::kPacked, KvLayout::kNHD, KvLayout::kHND}) {
     if (text == to_string(layout)) return layout;
   }
-  throw BadInput(fmt::format("{} is '{}'; known: nhd, hnd, packed", option, text));
+  throw BadInput(fmt::format("{} is '{}'; known: nhd, hnd", option, text));
 }
 
 int64_t parse_count(std::string_view option, std::string_view text) {

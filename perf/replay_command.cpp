@@ -272,11 +272,18 @@ int judge(const ReplayOptions& options, const ReplayResult& result, int64_t requ
   return code;
 }
 
+// CLI11's ranges let NaN through.
+void check_finite(std::string_view option, double value) {
+  if (!std::isfinite(value)) throw BadInput(fmt::format("{} is {}", option, value));
+}
+
 int run_replay(const ReplayWords& words, CommandIo& io) {
-  ReportOutput output(words.output, io.out);
+  check_finite("--time-scale", words.time_scale);
+  check_finite("--kv-gib", words.kv_gib);
   Context context = make_context(words);
   const Trace trace = make_trace(words);
   const ReplayOptions options = make_options(words, trace);
+  ReportOutput output(words.output, io.out);  // after all that may be refused: it empties the file
   const ReplayResult result = replay(trace, options, context, io);
   Report report = replay_report(trace, options, result);
   report.environment = read_environment(context);

@@ -91,7 +91,9 @@ SweepLists parse_lists(const SweepOptions& options) {
 SweepSettings parse_settings(const SweepOptions& options) {
   if (!(options.noise_percent > 0.0)) throw BadInput("--noise must be more than 0 percent");
   if (!(options.max_seconds > 0.0)) throw BadInput("--max-seconds must be more than 0");
-  if (!(options.softcap >= 0.0)) throw BadInput("--softcap must be 0 (none) or more");
+  if (!std::isfinite(static_cast<float>(options.softcap)) || options.softcap < 0.0) {
+    throw BadInput(fmt::format("--softcap is {}; it must be 0 (none) or more", options.softcap));
+  }
   if (options.cache != "cold" && options.cache != "hot") {
     throw BadInput(fmt::format("--cache is '{}'; known: cold, hot", options.cache));
   }
@@ -242,7 +244,8 @@ void add_shape_options(CLI::App& app, SweepOptions& o) {
 
 void add_run_options(CLI::App& app, SweepOptions& o) {
   app.add_option("--threads", o.threads, "threads of the library [all]")->type_name("LIST");
-  app.add_option("--isa", o.isa, "baseline, avx2, avx512 [the best here]")->type_name("LIST");
+  app.add_option("--isa", o.isa, "baseline, avx2, avx512 [ATTNRT_ISA, else the best here]")
+      ->type_name("LIST");
   app.add_option("--backend", o.backend, "cpu or reference [cpu]")->type_name("NAME");
   app.add_option("--cache", o.cache,
                  "cold: copies of K and V in turn; hot: the same every time [cold]")

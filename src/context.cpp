@@ -117,7 +117,7 @@ int32_t Context::num_threads() const noexcept {
 
 Status ready(Context& context) noexcept {
   Context::Impl* impl = context.impl();
-  if (impl == nullptr) return Status(Code::kOutOfMemory, "no context");
+  if (impl == nullptr) return Status(Code::kInvalidArgument, "context is empty: it was moved from");
   return guarded([&] { return impl->status; });
 }
 

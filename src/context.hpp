@@ -40,7 +40,7 @@ struct Context::Impl {
   WorkspacePool rotated_q;  // f32
 };
 
-/// The context's deferred status; OutOfMemory if even its Impl could not be made.
+/// The deferred status of the context; InvalidArgument without an Impl (moved from).
 Status ready(Context& context) noexcept;
 
 /// Workspace of at least `bytes`, 64-byte aligned: the caller's, or the pool grown.

@@ -59,11 +59,13 @@ void add_tiles(PlanData& plan, int32_t seq_index) {
   const AttentionSpec& spec = plan.spec;
   const PlanSequence& seq = plan.sequences[static_cast<size_t>(seq_index)];
   const int32_t tile_tokens = std::max(1, kTileRows / (spec.num_heads_q / spec.num_heads_kv));
-  for (int32_t begin = 0; begin < seq.q_len; begin += tile_tokens) {
+  for (int32_t begin = 0; begin < seq.q_len;) {
     PlanTile tile;
     tile.seq = seq_index;
     tile.token_begin = begin;
-    tile.token_end = std::min(seq.q_len, begin + tile_tokens);
+    // By what is left: begin + tile_tokens may pass the end of int32.
+    tile.token_end = begin + std::min(seq.q_len - begin, tile_tokens);
+    begin = tile.token_end;
     const KeyRange keys = keys_of_tokens(spec, seq, tile.token_begin, tile.token_end);
     tile.key_begin = keys.begin;
     tile.key_end = keys.end;

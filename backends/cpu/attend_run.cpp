@@ -323,7 +323,11 @@ size_t attend_workspace_bytes(const PlanData& plan, int32_t workers) noexcept {
 
 Status run_attend(const KernelTable& table, WorkerTeam& team, const PlanData& plan,
                   const AttendArgs& args, std::span<std::byte> workspace) {
-  const int32_t threads = team.size();
+  // An arena of one slot has a second one while work is enqueued in it, so its size may have risen
+  // since the workspace was measured: no more workers than it has scratch for.
+  const WorkspaceLayout one = lay_out(plan, 1);
+  const auto fit = static_cast<int64_t>((workspace.size() - one.scratch) / one.scratch_each);
+  const auto threads = static_cast<int32_t>(std::min<int64_t>(team.size(), fit));
   AttendRun run(table, plan, args, workspace, threads);
   const auto workers = static_cast<int32_t>(std::min<int64_t>(threads, run.num_units()));
   team.run(workers, [&](int32_t worker) { run.work(worker); });

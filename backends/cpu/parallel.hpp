@@ -6,7 +6,26 @@
 #include <cstdint>
 #include <memory>
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 namespace attnrt::cpu {
+
+/// While it lives, denormals are numbers and results are rounded to nearest, whatever the thread
+/// was set to: its caller, or oneTBB, which hands the settings of some earlier caller to workers.
+class FloatSettings {
+ public:
+#if defined(__x86_64__)
+  FloatSettings() noexcept : before_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~FloatSettings() { _mm_setcsr(before_); }
+  FloatSettings(const FloatSettings&) = delete;
+  FloatSettings& operator=(const FloatSettings&) = delete;
+
+ private:
+  unsigned before_;
+#endif
+};
 
 /// Threads of one context: an arena of its own, or (0 threads) the one that the caller is in.
 class WorkerTeam {
@@ -22,6 +41,7 @@ class WorkerTeam {
   template <class Body>
   void run(int32_t count, const Body& body) {
     if (count <= 1) {
+      const FloatSettings settings;
       if (count == 1) body(0);
       return;
     }
@@ -37,6 +57,7 @@ class WorkerTeam {
     const auto work = [](void* context, int32_t worker) {
       auto& all = *static_cast<Shared*>(context);
       static_cast<void>(all.begun.load(std::memory_order_acquire));
+      const FloatSettings settings;
       all.body(worker);
       all.ended.fetch_add(1, std::memory_order_release);
     };

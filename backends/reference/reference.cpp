@@ -212,7 +212,9 @@ Row compute_row(const Problem& p, RowIndex where) {
       rescale = sum == T{0} ? T{0} : std::exp(max - sink);
       max = sink;
     }
-    if (max != -std::numeric_limits<T>::infinity()) sum = sum * rescale + std::exp(sink - max);
+    // A sink that is the maximum weighs 1, an infinite one too.
+    const T weight = sink == max ? T{1} : std::exp(sink - max);
+    if (max != -std::numeric_limits<T>::infinity()) sum = sum * rescale + weight;
   }
   Row row;
   row.max_abs_score = state.max_abs_score;

@@ -95,7 +95,10 @@ struct ContextOptions {
   std::string_view backend;  // "cpu", "reference"; empty: the best for the tensors' device
   std::string_view isa;      // "baseline", "avx2", "avx512"; empty: ATTNRT_ISA, else the best here
   int32_t num_threads = 0;   // 0: the TBB arena that the calling thread is in
-  std::span<std::byte> workspace;  // empty: a growing pool of the context's own
+
+  /// Empty: a growing pool of the context's own. Else borrowed, to outlive the context: used from
+  /// its first 64-byte boundary on, and never grown; too small is OutOfMemory.
+  std::span<std::byte> workspace;
 };
 
 /// Who computes, with which threads and scratch memory. One per concurrent caller: calls on the

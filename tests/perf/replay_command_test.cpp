@@ -120,7 +120,7 @@ TEST_CASE("traces of all three formats run") {
 TEST_CASE("the real traces run, checked, and give all pages back") {
   const std::filesystem::path folder = perf::real_traces();
   if (folder.empty()) {
-    MESSAGE(perf::kNoRealTraces);
+    MESSAGE(std::string(perf::kNoRealTraces));
     return;
   }
   for (const char* name : {"AzureLLMInferenceTrace_conv.csv", "AzureLLMInferenceTrace_code.csv",

@@ -155,7 +155,7 @@ TEST_CASE("files that cannot be read are refused") {
 TEST_CASE("the real traces hold what their documentation says") {
   const std::filesystem::path folder = perf::real_traces();
   if (folder.empty()) {
-    MESSAGE(perf::kNoRealTraces);
+    MESSAGE(std::string(perf::kNoRealTraces));
     return;
   }
   struct File {

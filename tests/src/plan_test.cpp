@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -126,6 +127,22 @@ TEST_CASE("partials stay below 256 MiB however long the history") {
   const Plan plan = planned(llama_spec(), chunk.batch);
   CHECK(plan.partial_bytes() <= int64_t{256} << 20);
   check_invariants(*plan.data());
+}
+
+TEST_CASE("tiles end at the last query token that int32 can count") {
+  AttentionSpec spec;
+  spec.num_heads_q = 1;
+  spec.num_heads_kv = 1;
+  spec.head_dim = 1;
+  constexpr int32_t kLast = std::numeric_limits<int32_t>::max();
+  const std::vector<int32_t> cu_q{0, kLast};
+  const std::vector<int32_t> cu_k{0, 1};
+  SequenceBatch batch;
+  batch.cu_seqlens_q = cu_q;
+  batch.cu_seqlens_k = cu_k;
+  const Plan plan = planned(spec, batch);
+  CHECK(plan.num_items() == int64_t{kLast} / 256 + 1);
+  CHECK(plan.data()->tiles.back().token_end == kLast);
 }
 
 TEST_CASE("keys outside the window are not planned") {

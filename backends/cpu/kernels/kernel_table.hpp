@@ -71,7 +71,7 @@ struct AttendTask {
   const PartialTarget* partial;  // set: one state per split, written at split - partial_first_split
   int32_t partial_first_split;
   OutputTarget out;  // used where partial is null
-  void* scratch;     // 64-byte aligned, scratch_floats() of the table
+  void* scratch;     // 64-byte aligned, attend_scratch_bytes() of scratch.hpp
 };
 
 /// Folds splits of some tokens in ascending order and writes the finished rows.
@@ -102,7 +102,7 @@ struct StoreTask {
   float* scratch;  // dim floats
 };
 
-/// Merges finished (out, lse) rows of one token range.
+/// Merges finished (out, lse) rows of one token, all heads.
 struct MergeStatesTask {
   const StateView* states;
   int32_t num_states;

@@ -83,7 +83,7 @@ inline void write_row(const OutputTarget& out, int64_t offset, const float* acc,
   }
 }
 
-// The sum of a row that saw a key is at least 1.
+// Not for empty rows: their sum is 0. The sum of all others is at least 1.
 inline float lse_of(const OutputTarget& out, const State& state) {
   const float natural = state.ref + __builtin_logf(state.sum);
   return out.lse_base == LseBase::kTwo ? natural * kLog2E : natural;
