@@ -33,8 +33,8 @@ TEST_CASE("dtypes and layouts") {
   CHECK(perf::parse_layout("--layout", "hnd") == attnrt::KvLayout::kHND);
   CHECK_THROWS_WITH_AS(perf::parse_dtype("--dtype", "fp8"),
                        "--dtype is 'fp8'; known: f32, bf16, f16", BadInput);
-  CHECK_THROWS_WITH_AS(perf::parse_layout("--layout", "xyz"),
-                       "--layout is 'xyz'; known: nhd, hnd", BadInput);
+  CHECK_THROWS_WITH_AS(perf::parse_layout("--layout", "xyz"), "--layout is 'xyz'; known: nhd, hnd",
+                       BadInput);
 }
 
 TEST_CASE("counts") {

@@ -21,8 +21,8 @@
 namespace attnrt::cpu {
 namespace {
 
-// src/visible_range.hpp has this closed form for everybody; an inline function of that header would be
-// shared between ISAs.
+// src/visible_range.hpp has this closed form for everybody; an inline function of that header
+// would be shared between ISAs.
 inline void visible_interval(const AttendTask& task, int32_t token, int32_t& begin, int32_t& end) {
   const int64_t p = int64_t{task.q_position} + token;
   int64_t first = task.key_begin;
