@@ -79,11 +79,17 @@ Interval divide(const AbstractValue& x, const AbstractValue& y) {
   return out;
 }
 
+// x - quotient * y, which fits, although the product may not.
+int64_t rest_of(int64_t x, int64_t quotient, int64_t y) {
+  return static_cast<int64_t>(static_cast<uint64_t>(x) -
+                              static_cast<uint64_t>(quotient) * static_cast<uint64_t>(y));
+}
+
 Interval remainder(const AbstractValue& x, const AbstractValue& y) {
   if (y.low == y.high && y.low != 0 && x.low != INT64_MIN) {
     const int64_t quotient = floor_div(x.low, y.low);
     if (quotient == floor_div(x.high, y.low)) {
-      return {x.low - quotient * y.low, x.high - quotient * y.low};
+      return {rest_of(x.low, quotient, y.low), rest_of(x.high, quotient, y.low)};
     }
   }
   if (y.low > 0 && x.low >= 0 && x.high < y.low) return {x.low, x.high};
