@@ -92,7 +92,7 @@ TEST_CASE("every dtype, layout and mask runs from end to end, in less than a sec
   CHECK(rows.size() == 3 * (2 + 2 + 1) * 2 * 2 * 2);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   // Sanitizers take ten times as long.
-  CHECK(seconds.count() < 10.0);
+  CHECK(seconds.count() < 60.0);
 }
 
 TEST_CASE("cold K and V rotate over more than the last-level cache") {
