@@ -12,6 +12,7 @@
 #include <xmmintrin.h>
 #endif
 
+#include "tests/backends/cpu/fault_shape.hpp"
 #include "tests/support/check.hpp"
 
 namespace attnrt {
@@ -24,16 +25,6 @@ using test::ProblemShape;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr float kInfinityF = std::numeric_limits<float>::infinity();
-
-ProblemShape shape_of(int32_t q_len, int32_t kv_len, DType kv_dtype = DType::kF32) {
-  ProblemShape shape;
-  shape.spec.num_heads_q = 4;
-  shape.spec.num_heads_kv = 2;
-  shape.spec.head_dim = 24;
-  shape.kv_dtype = kv_dtype;
-  shape.sequences = {{q_len, kv_len}};
-  return shape;
-}
 
 // q = (1, 0, 0 ..) and K = (score, 0, 0 ..): scores are what score(key) says.
 Problem with_scores(ProblemShape shape, const std::function<double(int32_t)>& score) {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "tests/backends/cpu/fault_shape.hpp"
 #include "tests/support/check.hpp"
 
 namespace attnrt {
@@ -16,16 +17,6 @@ using test::ProblemShape;
 
 constexpr float kInfinityF = std::numeric_limits<float>::infinity();
 constexpr int32_t kIntMax = std::numeric_limits<int32_t>::max();
-
-ProblemShape shape_of(int32_t q_len, int32_t kv_len, DType kv_dtype = DType::kF32) {
-  ProblemShape shape;
-  shape.spec.num_heads_q = 4;
-  shape.spec.num_heads_kv = 2;
-  shape.spec.head_dim = 24;
-  shape.kv_dtype = kv_dtype;
-  shape.sequences = {{q_len, kv_len}};
-  return shape;
-}
 
 }  // namespace
 
