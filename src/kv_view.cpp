@@ -5,6 +5,7 @@
 
 #include "attnrt/kv_cache.hpp"
 #include "src/extent.hpp"
+#include "src/packed16.hpp"
 
 namespace attnrt {
 namespace {
@@ -37,8 +38,17 @@ const char* to_string(KvLayout layout) noexcept {
       return "nhd";
     case KvLayout::kHND:
       return "hnd";
+    case KvLayout::kPacked16:
+      return "packed16";
   }
   return "unknown";
+}
+
+int64_t packed16_bytes(DType dtype, int64_t num_pages, int32_t page_size, int32_t num_heads_kv,
+                       int32_t head_dim, int32_t head_dim_v) noexcept {
+  const KvView view =
+      KvView::packed16(nullptr, dtype, num_pages, page_size, num_heads_kv, head_dim, head_dim_v);
+  return capped_mul(product(num_pages, view.k_strides.page), size_of(dtype));
 }
 
 KvView KvView::packed(void* k, void* v, DType dtype, int64_t total_k, int32_t num_heads_kv,
@@ -64,6 +74,24 @@ KvView KvView::paged(void* k, void* v, DType dtype, KvLayout layout, int64_t num
   view.head_dim_v = head_dim_v == 0 ? head_dim : head_dim_v;
   view.k_strides = dense_strides(layout, page_size, num_heads_kv, view.head_dim);
   view.v_strides = dense_strides(layout, page_size, num_heads_kv, view.head_dim_v);
+  return view;
+}
+
+KvView KvView::packed16(void* data, DType dtype, int64_t num_pages, int32_t page_size,
+                        int32_t num_heads_kv, int32_t head_dim, int32_t head_dim_v) noexcept {
+  KvView view = paged(data, data, dtype, KvLayout::kPacked16, num_pages, page_size, num_heads_kv,
+                      head_dim, head_dim_v);
+  const int64_t k_elements = product(page_size, packed16_dim(view.head_dim));
+  const int64_t v_elements = product(page_size, packed16_dim(view.head_dim_v));
+  KvStrides strides;
+  strides.head = capped_add(k_elements, v_elements);
+  strides.page = product(num_heads_kv, strides.head);
+  view.k_strides = view.v_strides = strides;
+  if (data != nullptr) {
+    // As numbers: a pointer behind the memory of an absurd view would not be one.
+    const auto bytes = static_cast<uintptr_t>(capped_mul(k_elements, size_of(dtype)));
+    view.v = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) + bytes);
+  }
   return view;
 }
 

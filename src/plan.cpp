@@ -6,6 +6,7 @@
 
 #include "attnrt/attention.hpp"
 #include "src/context.hpp"
+#include "src/packed16.hpp"
 #include "src/plan_data.hpp"
 #include "src/resolve.hpp"
 #include "src/validate.hpp"
@@ -174,8 +175,12 @@ void build(const AttentionSpec& spec, const SequenceBatch& batch, const PageBoun
   plan.max_page_id = bound.max_id;
   plan.max_page_seq = bound.seq;
   plan.max_page_index = bound.index;
+  plan.odd_leftpad_seq = -1;
   for (int64_t b = 0; b < batch.batch_size(); ++b) {
     plan.sequences.push_back(resolve_sequence(batch, b));
+    const PlanSequence& seq = plan.sequences.back();
+    const bool odd = seq.kv_len > 0 && seq.first_slot % kPacked16Keys != 0;
+    if (odd && plan.odd_leftpad_seq < 0) plan.odd_leftpad_seq = static_cast<int32_t>(b);
     add_tiles(plan, static_cast<int32_t>(b));
   }
   add_items(plan);

@@ -60,6 +60,9 @@ struct PlanData {
   int32_t max_page_id = -1;     // largest id, with where it stands
   int32_t max_page_seq = 0;
   int32_t max_page_index = 0;
+
+  // First sequence whose key 0 does not stand at a multiple of 16 slots, which packed16 needs.
+  int32_t odd_leftpad_seq = -1;
 };
 
 }  // namespace attnrt

@@ -23,11 +23,12 @@ struct PageBound {
 
 /// What the caller calls the arguments: the flash_attn calls have names of their own.
 struct ArgNames {
-  std::string_view kv, lse, cu_seqlens_new;
+  std::string_view kv, lse, leftpad, cu_seqlens_new;
   std::string_view rotary_cos, rotary_sin, rotary_dim, rotary_dtype, rotary_limit;
 };
 inline constexpr ArgNames kAttendNames = {.kv = "kv",
                                           .lse = "lse",
+                                          .leftpad = "leftpad_k",
                                           .cu_seqlens_new = "",
                                           .rotary_cos = "rotary_q.cos",
                                           .rotary_sin = "rotary_q.sin",
@@ -36,6 +37,7 @@ inline constexpr ArgNames kAttendNames = {.kv = "kv",
                                           .rotary_limit = "rotary_q.max_position"};
 inline constexpr ArgNames kAppendNames = {.kv = "kv",
                                           .lse = "",
+                                          .leftpad = "",
                                           .cu_seqlens_new = "cu_seqlens_new",
                                           .rotary_cos = "rotary.cos",
                                           .rotary_sin = "rotary.sin",
@@ -44,6 +46,7 @@ inline constexpr ArgNames kAppendNames = {.kv = "kv",
                                           .rotary_limit = "rotary.max_position"};
 inline constexpr ArgNames kCacheCallNames = {.kv = "kv_cache",
                                              .lse = "softmax_lse",
+                                             .leftpad = "cache_leftpad",
                                              .cu_seqlens_new = "cu_seqlens_k_new",
                                              .rotary_cos = "rotary_cos",
                                              .rotary_sin = "rotary_sin",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What attend refuses: tensors that are not what the plan was made for.
+#include "src/packed16.hpp"
 #include "src/validate_tables.hpp"
 #include "src/validate_tensors.hpp"
 
@@ -40,6 +41,14 @@ Status check_kv(const PlanData& plan, const KvView& kv, std::string_view name) {
     return refuse_page(plan.max_page_seq, plan.max_page_index, plan.max_page_id, kv.num_pages);
   }
   return {};
+}
+
+// In O(1): the plan has looked at every sequence.
+Status check_groups(const PlanData& plan, const KvView& kv, const ArgNames& names) {
+  if (kv.layout != KvLayout::kPacked16 || plan.odd_leftpad_seq < 0) return {};
+  const int32_t b = plan.odd_leftpad_seq;
+  return refuse(names.leftpad, "[", b, "] is ", plan.sequences[static_cast<size_t>(b)].first_slot,
+                ", must be a multiple of ", kPacked16Keys, " with ", names.kv, ".layout packed16");
 }
 
 Status check_lists(const PlanData& plan, const AttendArgs& args) {
@@ -155,6 +164,7 @@ Status validate_attend(const PlanData& plan, const AttendArgs& args, const ArgNa
     return s;
   }
   if (Status s = check_kv(plan, args.kv, names.kv); !s.ok()) return s;
+  if (Status s = check_groups(plan, args.kv, names); !s.ok()) return s;
   if (Status s = check_same_device(names.kv, args.kv.device, "q", args.q.device); !s.ok()) return s;
   if (Status s = check_lists(plan, args); !s.ok()) return s;
   if (Status s = check_rotary(args.rotary_q, names, spec.head_dim); !s.ok()) return s;

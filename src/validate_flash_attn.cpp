@@ -101,7 +101,7 @@ Status check_cache_rows(const FlashAttnKvCacheArgs& args) {
 Status check_cache(const FlashAttnKvCacheArgs& args) {
   const int64_t batch = args.batch_size;
   if (args.kv_cache.layout == KvLayout::kPacked) {
-    return refuse("kv_cache.layout is packed, must be nhd or hnd");
+    return refuse("kv_cache.layout is packed, must be nhd, hnd or packed16");
   }
   if (Status s = check_entries({"cache_seqlens"}, args.cache_seqlens.size(), batch); !s.ok()) {
     return s;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "src/packed16.hpp"
+
 namespace attnrt {
 namespace {
 
@@ -69,15 +71,19 @@ struct KvHalf {
   std::array<std::string_view, 3> stride_names;
   const void* data;
   const KvStrides& strides;
-  int64_t dim;
+  int64_t dim;  // elements that stand together; packed16: a page of one head
 };
+
+int64_t together(const KvView& kv, int32_t dim) noexcept {
+  return kv.layout == KvLayout::kPacked16 ? capped_mul(kv.page_size, packed16_dim(dim)) : dim;
+}
 
 KvHalf k_half(const KvView& kv) noexcept {
   return {".k",
           {".k_strides.page", ".k_strides.token", ".k_strides.head"},
           kv.k,
           kv.k_strides,
-          kv.head_dim};
+          together(kv, kv.head_dim)};
 }
 
 KvHalf v_half(const KvView& kv) noexcept {
@@ -85,13 +91,14 @@ KvHalf v_half(const KvView& kv) noexcept {
           {".v_strides.page", ".v_strides.token", ".v_strides.head"},
           kv.v,
           kv.v_strides,
-          kv.head_dim_v};
+          together(kv, kv.head_dim_v)};
 }
 
 Axes kv_axes(const KvView& kv, const KvHalf& half) noexcept {
   const bool packed = kv.layout == KvLayout::kPacked;
+  const int64_t rows = packed ? kv.num_tokens : kv.page_size;
   return {{{packed ? 1 : kv.num_pages, half.strides.page, half.stride_names[0]},
-           {packed ? kv.num_tokens : kv.page_size, half.strides.token, half.stride_names[1]},
+           {kv.layout == KvLayout::kPacked16 ? 1 : rows, half.strides.token, half.stride_names[1]},
            {kv.num_heads_kv, half.strides.head, half.stride_names[2]}}};
 }
 
@@ -107,8 +114,69 @@ NamedRange half_range(std::string_view name, const KvView& kv, const KvHalf& hal
   return {{name, -1, half.data_name}, byte_range(half.data, bytes)};
 }
 
+// Whole lines: a page of a head begins on one.
+Status check_packed16_lines(std::string_view name, const KvView& kv, const KvHalf& half) {
+  const uintptr_t off = reinterpret_cast<uintptr_t>(half.data) % uintptr_t{kPacked16Alignment};
+  if (kv.num_tokens > 0 && off != 0) {
+    return refuse(ArgName{name, -1, half.data_name}, " is ", off, " bytes off, must be aligned to ",
+                  kPacked16Alignment, " with layout packed16");
+  }
+  const int64_t line = kPacked16Alignment / size_of(kv.dtype);
+  for (const Axis& axis : kv_axes(kv, half)) {
+    if (axis.size > 1 && axis.stride % line != 0) {
+      return refuse(name, axis.name, " is ", axis.stride, ", must be a multiple of ", line,
+                    " (64 bytes) with layout packed16");
+    }
+  }
+  return {};
+}
+
+// K and V lie apart, or V behind K of the same page and head.
+Status check_packed16_places(std::string_view name, const KvView& kv) {
+  const NamedRange k = half_range(name, kv, k_half(kv));
+  const NamedRange v = half_range(name, kv, v_half(kv));
+  if (!overlap(k.range, v.range)) return {};
+  if (kv.num_pages > 1 && kv.v_strides.page != kv.k_strides.page) {
+    return refuse(name, ".v_strides.page is ", kv.v_strides.page, ", must be ", kv.k_strides.page,
+                  " (k_strides.page) where K and V share pages");
+  }
+  if (kv.num_heads_kv > 1 && kv.v_strides.head != kv.k_strides.head) {
+    return refuse(name, ".v_strides.head is ", kv.v_strides.head, ", must be ", kv.k_strides.head,
+                  " (k_strides.head) where K and V share pages");
+  }
+  const auto between = static_cast<int64_t>(v.range.begin - k.range.begin) / size_of(kv.dtype);
+  if (v.range.begin < k.range.begin || between < k_half(kv).dim) {
+    return refuse(name, ".v overlaps ", name, ".k: it must stand at least ", k_half(kv).dim,
+                  " elements behind it with layout packed16");
+  }
+  const int64_t least_head = capped_add(between, v_half(kv).dim);
+  if (kv.num_heads_kv > 1 && kv.k_strides.head < least_head) {
+    return refuse(name, ".k_strides.head is ", kv.k_strides.head, ", must be at least ", least_head,
+                  " to keep K and V apart");
+  }
+  const int64_t heads = capped_mul(kv.num_heads_kv - 1, kv.k_strides.head);
+  const int64_t least_page = capped_add(heads, least_head);
+  if (kv.num_pages > 1 && kv.k_strides.page < least_page) {
+    return refuse(name, ".k_strides.page is ", kv.k_strides.page, ", must be at least ", least_page,
+                  " to keep K and V apart");
+  }
+  return {};
+}
+
+Status check_packed16(std::string_view name, const KvView& kv) {
+  if (kv.v_is_k_prefix) {
+    return refuse(name, ".v_is_k_prefix is set with layout packed16, which stores V apart from K");
+  }
+  for (const KvHalf& half : {k_half(kv), v_half(kv)}) {
+    // As where it is written: pages of heads that share memory could not have been filled.
+    if (Status s = check_half(name, kv, half, Access::kWrite); !s.ok()) return s;
+    if (Status s = check_packed16_lines(name, kv, half); !s.ok()) return s;
+  }
+  return check_packed16_places(name, kv);
+}
+
 Status check_kv_pages(std::string_view name, const KvView& kv) {
-  if (kv.layout > KvLayout::kHND) {
+  if (kv.layout > KvLayout::kPacked16) {
     return refuse(name, ".layout is ", static_cast<int>(kv.layout), ", not a KvLayout");
   }
   if (kv.layout == KvLayout::kPacked) {
@@ -126,6 +194,10 @@ Status check_kv_pages(std::string_view name, const KvView& kv) {
   if (kv.page_size <= 0) {
     return refuse(name, ".page_size is ", kv.page_size, ", must be positive with layout ",
                   to_string(kv.layout));
+  }
+  if (kv.layout == KvLayout::kPacked16 && kv.page_size % kPacked16Keys != 0) {
+    return refuse(name, ".page_size is ", kv.page_size, ", must be a multiple of ", kPacked16Keys,
+                  " with layout packed16");
   }
   if (kv.num_pages < 0) {
     return refuse(name, ".num_pages is ", kv.num_pages, ", must not be negative");
@@ -184,6 +256,7 @@ Status check_kv_view(std::string_view name, const KvView& kv, Access access) {
   if (kv.head_dim_v <= 0) {
     return refuse(name, ".head_dim_v is ", kv.head_dim_v, ", must be positive");
   }
+  if (kv.layout == KvLayout::kPacked16) return check_packed16(name, kv);
   if (Status s = check_half(name, kv, k_half(kv), access); !s.ok()) return s;
   if (!kv.v_is_k_prefix) return check_half(name, kv, v_half(kv), access);
   if (kv.head_dim_v > kv.head_dim) {

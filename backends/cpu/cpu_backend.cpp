@@ -175,6 +175,9 @@ class CpuBackend final : public Backend {
   }
 
   Status supports(const PlanData&, const AttendArgs& args) const override {
+    if (args.kv.layout == KvLayout::kPacked16) {
+      return Status(Code::kUnsupported, "kv.layout is packed16, this attend does not read it");
+    }
     if (args.kv.device == Device::kCpu) return {};
     return Status(Code::kUnsupported, "kv.device is cuda, the cpu backend reads host memory");
   }
@@ -193,6 +196,9 @@ class CpuBackend final : public Backend {
   Status append(BackendState& state, const AppendTask& task) const override {
     CpuState& cpu = cpu_state(state);
     const AppendArgs& args = *task.args;
+    if (args.kv.layout == KvLayout::kPacked16) {
+      return Status(Code::kUnsupported, "kv.layout is packed16, this backend does not know it yet");
+    }
     const KvView& kv = args.kv;
     const RotaryView* rotary = args.rotary.cos != nullptr ? &args.rotary : nullptr;
     const CacheSide k{args.k, kv.k, kv.k_strides, kv.head_dim, rotary};

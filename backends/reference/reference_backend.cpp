@@ -182,6 +182,9 @@ class ReferenceBackend final : public Backend {
   [[nodiscard]] int32_t num_threads(const BackendState&) const noexcept override { return 1; }
 
   Status supports(const PlanData&, const AttendArgs& args) const override {
+    if (args.kv.layout == KvLayout::kPacked16) {
+      return Status(Code::kUnsupported, "kv.layout is packed16, this backend does not know it yet");
+    }
     if (args.q.device != Device::kCpu || args.kv.device != Device::kCpu) {
       return Status(Code::kUnsupported, "the reference backend reads tensors on the CPU only");
     }
@@ -202,6 +205,9 @@ class ReferenceBackend final : public Backend {
 
   Status append(BackendState&, const AppendTask& task) const override {
     const AppendArgs& args = *task.args;
+    if (args.kv.layout == KvLayout::kPacked16) {
+      return Status(Code::kUnsupported, "kv.layout is packed16, this backend does not know it yet");
+    }
     const RotaryView no_rotary;
     for (int64_t token = 0; token < task.total_new; ++token) {
       const AppendPlace place = task.place(task, token);

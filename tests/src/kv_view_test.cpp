@@ -49,6 +49,27 @@ TEST_CASE("pages are dense in the order of their layout") {
   check_strides(hnd.v_strides, 16 * 8 * 32, 32, 16 * 32);
 }
 
+TEST_CASE("packed16 pages hold K, then V, of one head after the other, padded to 16 columns") {
+  alignas(64) float memory = 0;
+  const KvView view = KvView::packed16(&memory, DType::kBF16, 10, 48, 8, 40, 72);
+  CHECK(view.layout == KvLayout::kPacked16);
+  CHECK(view.dtype == DType::kBF16);
+  CHECK(view.num_tokens == 480);
+  CHECK(view.head_dim == 40);
+  CHECK(view.head_dim_v == 72);
+  CHECK_FALSE(view.v_is_k_prefix);
+  const int64_t head = 48 * (48 + 80);
+  check_strides(view.k_strides, 8 * head, 0, head);
+  check_strides(view.v_strides, 8 * head, 0, head);
+  CHECK(view.k == &memory);
+  CHECK(reinterpret_cast<uintptr_t>(view.v) - reinterpret_cast<uintptr_t>(view.k) == 48 * 48 * 2);
+  CHECK(packed16_bytes(DType::kBF16, 10, 48, 8, 40, 72) == 10 * 8 * head * 2);
+  CHECK(KvView::packed16(&memory, DType::kBF16, 10, 48, 8, 40).head_dim_v == 40);
+  CHECK(packed16_bytes(DType::kF32, 10, 16, 8, 64) == 10 * 16 * 8 * 128 * 4);
+  CHECK(packed16_bytes(DType::kF32, 0, 16, 8, 64) == 0);
+  CHECK(KvView::packed16(nullptr, DType::kF32, 0, 16, 8, 64).v == nullptr);
+}
+
 TEST_CASE("MLA stores one copy of latent rows") {
   float memory = 0;
   const KvView view = KvView::mla(&memory, DType::kF32, 10, 64, 576, 512);
@@ -72,12 +93,18 @@ TEST_CASE("sizes beyond 2^31 are counted in 64 bits, absurd ones do not overflow
                                       std::numeric_limits<int64_t>::max(), huge, huge, huge);
   CHECK(absurd.num_tokens == std::numeric_limits<int64_t>::max());
   CHECK(absurd.k_strides.page == std::numeric_limits<int64_t>::max());
+
+  CHECK(packed16_bytes(DType::kBF16, int64_t{1} << 20, 64, 8, 128) == int64_t{1} << 38);
+  CHECK(packed16_bytes(DType::kF32, std::numeric_limits<int64_t>::max(), huge, huge, huge) ==
+        std::numeric_limits<int64_t>::max());
+  CHECK(packed16_bytes(DType::kF32, -1, 16, -8, -64) == 0);
 }
 
 TEST_CASE("layouts have names") {
   CHECK(std::string(to_string(KvLayout::kPacked)) == "packed");
   CHECK(std::string(to_string(KvLayout::kNHD)) == "nhd");
   CHECK(std::string(to_string(KvLayout::kHND)) == "hnd");
+  CHECK(std::string(to_string(KvLayout::kPacked16)) == "packed16");
   CHECK(std::string(to_string(static_cast<KvLayout>(9))) == "unknown");
 }
 

@@ -254,7 +254,7 @@ TEST_CASE("flash_attn_with_kvcache refuses bad queries and new keys") {
           {"kv_cache.k is null", [](auto& c) { c.args.kv_cache.k = nullptr; }},
           {"kv_cache.v_strides.token is 11, must be at least 12 to keep rows apart",
            [](auto& c) { c.args.kv_cache.v_strides.token = 11; }},
-          {"kv_cache.layout is packed, must be nhd or hnd",
+          {"kv_cache.layout is packed, must be nhd, hnd or packed16",
            [](auto& c) {
              c.args.kv_cache =
                  KvView::packed(c.cache_k.data(), c.cache_v.data(), DType::kF32, 12, 2, 8, 6);

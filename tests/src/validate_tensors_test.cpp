@@ -55,8 +55,8 @@ TEST_CASE("attend refuses a bad cache") {
       kPaged,
       {
           {"kv.dtype is 7, not a DType", [](Case& c) { c.args.kv.dtype = static_cast<DType>(7); }},
-          {"kv.layout is 3, not a KvLayout",
-           [](Case& c) { c.args.kv.layout = static_cast<KvLayout>(3); }},
+          {"kv.layout is 4, not a KvLayout",
+           [](Case& c) { c.args.kv.layout = static_cast<KvLayout>(4); }},
           {"kv.layout is packed, the plan has a block_table",
            [](Case& c) {
              c.args.kv = KvView::packed(c.k.data(), c.v.data(), DType::kF32, 40, 2, 8, 6);
