@@ -28,10 +28,22 @@ int report_bad_input(CommandIo& io, std::string message) {
   return kExitBadInput;
 }
 
+/// A word that is there but empty, as a script's unset variable leaves it, must not mean the
+/// default.
+void refuse_empty_words(const CLI::App& command) {
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& word : option->results()) {
+      if (word.empty()) throw BadInput(option->get_name() + " is empty");
+    }
+  }
+}
+
 int run_parsed(const CLI::App& app, CommandIo& io,
                std::initializer_list<std::pair<CLI::App*, CommandRun*>> commands) {
   for (const auto& [command, run] : commands) {
-    if (app.got_subcommand(command)) return (*run)(io);
+    if (!app.got_subcommand(command)) continue;
+    refuse_empty_words(*command);
+    return (*run)(io);
   }
   return report_bad_input(io, "a subcommand is required: replay or sweep");
 }

@@ -37,6 +37,7 @@ struct ReplayWords {
   double time_scale = 0.0;
   std::string model = "llama-3.1-8b";
   ShapeNumbers shape;
+  std::string window = "none";
   int32_t layers = 0;  // 0: one of each kind
   std::string dtype = "bf16";
   std::string layout = "nhd";
@@ -72,6 +73,7 @@ void add_workload_options(CLI::App& app, ReplayWords& words) {
       ->group(group);
   app.add_option("--seed", words.seed, "of lengths, values and sampled rows [1]")
       ->type_name("N")
+      ->check(CLI::NonNegativeNumber)  // CLI11 2.1 takes -1 for 2^64 - 1
       ->group(group);
 }
 
@@ -92,7 +94,8 @@ void add_model_options(CLI::App& app, ReplayWords& words) {
   };
   number("--head-dim", words.shape.head_dim, "columns of q and K [128]");
   number("--head-dim-v", words.shape.head_dim_v, "columns of V and of the output [--head-dim]");
-  number("--window", words.shape.window, "newest keys that a query sees, 0: all [0]");
+  number("--window", words.window,
+         "newest keys that a query sees, its own included; none: all [none]");
   number("--softcap", words.shape.softcap, "scores become softcap * tanh(score / softcap) [none]");
   const auto flag = [&](const char* name, bool& value, const char* help) {
     app.add_flag(name, value, help)->needs(heads)->group(group);
@@ -200,7 +203,9 @@ void check_step_memory(const ReplayOptions& options) {
 
 ReplayOptions make_options(const ReplayWords& words, const Trace& trace) {
   ReplayOptions options;
-  options.model = words.shape.heads.empty() ? find_model(words.model) : custom_model(words.shape);
+  ShapeNumbers shape = words.shape;
+  shape.window = words.window == "none" ? 0 : parse_count("--window", words.window);
+  options.model = shape.heads.empty() ? find_model(words.model) : custom_model(shape);
   options.layers =
       words.layers != 0 ? words.layers : static_cast<int32_t>(options.model.kinds.size());
   options.dtype = parse_dtype("--dtype", words.dtype);

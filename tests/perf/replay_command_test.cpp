@@ -161,6 +161,11 @@ TEST_CASE("bad options are refused by name") {
   CHECK(refusal({"--max-requests", "1000001"}) ==
         "attnrt-perf: --max-requests is 1000001; the synthetic workload has at most 1000000\n");
   CHECK(refusal({"--check", "0"}).find("--check") != std::string::npos);
+  for (const char* option : {"--trace", "--model", "--heads", "--isa", "--backend", "--output"}) {
+    CHECK(refusal({option, ""}) == "attnrt-perf: " + std::string(option) + " is empty\n");
+  }
+  CHECK(refusal({"--seed", "-1"}).find("--seed") != std::string::npos);
+  CHECK(refusal({"--heads", "2/1", "--window", "-1"}).find("--window") != std::string::npos);
   CHECK(refusal({"--isa", "mmx"}).find("mmx") != std::string::npos);
   CHECK(refusal({"--backend", "abacus"}).find("abacus") != std::string::npos);
   CHECK(refusal({"--trace", "/nowhere"}) ==
