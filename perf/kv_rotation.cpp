@@ -13,6 +13,13 @@ constexpr int64_t kMinRotationBytes = int64_t{512} << 20;
 constexpr int64_t kGoodTurn = 8;  // caches
 constexpr int64_t kLeastTurn = 2;
 
+// Packed sequences stand one after the other; pages are there for kv_len keys of each.
+int64_t total_keys(const SweepCase& c) {
+  int64_t keys = 0;
+  for (const SequenceLengths& sequence : sequence_lengths(c)) keys += sequence.kv;
+  return keys;
+}
+
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
@@ -35,13 +42,13 @@ int64_t choose_copies(int64_t copy_bytes, int64_t read_bytes, const ColdRule& ru
 
 int64_t kv_copy_bytes(const SweepCase& c) {
   const int64_t tokens =
-      c.page_size == 0 ? c.kv_len : divide_up(c.kv_len, c.page_size) * c.page_size;
-  return c.batch * tokens * c.heads.kv * (c.head_dim + c.head_dim_v) * size_of(c.dtype);
+      c.page_size == 0 ? total_keys(c) : c.batch * divide_up(c.kv_len, c.page_size) * c.page_size;
+  return tokens * c.heads.kv * (c.head_dim + c.head_dim_v) * size_of(c.dtype);
 }
 
 KvRotation::KvRotation(const SweepCase& sweep_case, int64_t copies)
     : case_(sweep_case), copies_(copies), element_bytes_(size_of(sweep_case.dtype)) {
-  int64_t unit_tokens = int64_t{case_.batch} * case_.kv_len;
+  int64_t unit_tokens = total_keys(case_);
   if (case_.page_size > 0) {
     pages_per_sequence_ = static_cast<int32_t>(divide_up(case_.kv_len, case_.page_size));
     unit_tokens = case_.page_size;
@@ -59,8 +66,8 @@ KvView KvRotation::view(std::byte* memory, int64_t index) const {
   std::byte* const v_begin = memory + copies_ * units_ * k_unit_ * element_bytes_;
   std::byte* const v = v_begin + index * v_unit_ * element_bytes_;
   if (case_.page_size == 0) {
-    return KvView::packed(k, v, case_.dtype, int64_t{case_.batch} * case_.kv_len, case_.heads.kv,
-                          case_.head_dim, case_.head_dim_v);
+    return KvView::packed(k, v, case_.dtype, total_keys(case_), case_.heads.kv, case_.head_dim,
+                          case_.head_dim_v);
   }
   KvView view = KvView::paged(k, v, case_.dtype, case_.layout, units_, case_.page_size,
                               case_.heads.kv, case_.head_dim, case_.head_dim_v);

@@ -16,7 +16,7 @@ struct Keys {
 Keys visible(const WorkShape& shape, int64_t position) {
   Keys keys;
   keys.end = shape.causal ? std::min(shape.kv_len, position + 1) : shape.kv_len;
-  keys.begin = shape.window < 0 ? 0 : std::max<int64_t>(0, position - shape.window);
+  keys.begin = shape.window_left < 0 ? 0 : std::max<int64_t>(0, position - shape.window_left);
   if (keys.begin >= keys.end) return {};
   return keys;
 }
@@ -46,6 +46,10 @@ Limit limit_of(const Work& work, const Rates& rates) {
   const double read = static_cast<double>(work.kv_bytes) / rates.read_bytes_per_second;
   const double multiply = static_cast<double>(work.flops) / rates.flops_per_second;
   return read >= multiply ? Limit{read, Bound::kMemory} : Limit{multiply, Bound::kCompute};
+}
+
+Work operator+(const Work& a, const Work& b) {
+  return {a.kv_bytes + b.kv_bytes, a.flops + b.flops};
 }
 
 double limit_percent(const Limit& limit, double seconds) {

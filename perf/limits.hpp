@@ -24,10 +24,13 @@ struct WorkShape {
   int64_t head_dim_v = 1;
   int64_t kv_element_bytes = 2;
   bool causal = false;
-  int64_t window = -1;  // keys before a row's position that it sees; -1: all
+  int64_t window_left = -1;  // keys before a row's position that it sees; -1: all
 };
 
 Work work_of(const WorkShape& shape);
+
+/// Of several calls, or several sequences of one.
+Work operator+(const Work& a, const Work& b);
 
 /// Rates measured beside the kernel, with as many threads.
 struct Rates {

@@ -13,8 +13,7 @@ namespace attnrt::perf {
 constinit const ProbeKernels kBaselineProbes = {
     .isa = "baseline",
     .reads = kReads,
-    .fma = fma_chains,
-    .flops_per_iteration = kFlopsPerIteration,
+    .fma = kFma,
 };
 
 }  // namespace attnrt::perf

@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "perf/arithmetic.hpp"
 #include "perf/probe_kernels.hpp"
 
 namespace attnrt::perf {
@@ -12,5 +13,8 @@ namespace attnrt::perf {
 /// ours ("avx512_bf16") those of that one. Where the name is unknown or this machine lacks it, the
 /// best that it can run.
 const ProbeKernels& probe_kernels(std::string_view isa = {});
+
+/// The loop of an arithmetic; the f32 one of `isa` where this machine has no instruction for it.
+const MultiplyLoop& multiply_loop(std::string_view isa, Arithmetic arithmetic);
 
 }  // namespace attnrt::perf

@@ -10,9 +10,6 @@ namespace attnrt::perf {
 /// Reads [data, data + bytes) once. What it returns depends on every byte, so nothing is left out.
 using ReadLoop = uint64_t (*)(const void* data, int64_t bytes);
 
-/// Multiplies and adds in registers only, `iterations` times ProbeKernels::flops_per_iteration.
-using FmaLoop = float (*)(int64_t iterations);
-
 struct ReadVariant {
   const char* name;
   ReadLoop read;
@@ -20,17 +17,24 @@ struct ReadVariant {
 
 inline constexpr int kReadVariants = 5;
 
+/// Multiplies and adds in registers only, `iterations` times flops_per_iteration.
+struct MultiplyLoop {
+  const char* name;  // of the instruction: "f32 FMA"
+  float (*run)(int64_t iterations);
+  int64_t flops_per_iteration;
+};
+
 struct ProbeKernels {
   const char* isa;           // as Runtime::isas() names it
   const ReadVariant* reads;  // [kReadVariants]
-  FmaLoop fma;
-  int64_t flops_per_iteration;
+  MultiplyLoop fma;          // f32
 };
 
 extern const ProbeKernels kBaselineProbes;
 #if defined(__x86_64__)
 extern const ProbeKernels kAvx2Probes;
 extern const ProbeKernels kAvx512Probes;
+extern const MultiplyLoop kBf16DotLoop;  // VDPBF16PS, 512 bits wide
 #endif
 
 }  // namespace attnrt::perf

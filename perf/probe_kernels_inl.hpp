@@ -85,7 +85,11 @@ float fma_chains(int64_t iterations) {
   return total;
 }
 
-constexpr int64_t kFlopsPerIteration = int64_t{2} * kChains * (kVectorBytes / 4);
+constexpr MultiplyLoop kFma = {
+    .name = "f32 FMA",
+    .run = fma_chains,
+    .flops_per_iteration = int64_t{2} * kChains * (kVectorBytes / 4),
+};
 
 // Which one is best depends on the machine's DRAM channels per core: it is measured, not assumed.
 constexpr ReadVariant kReads[kReadVariants] = {

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "perf/huge_buffer.hpp"
+#include "perf/probe_dispatch.hpp"
 #include "perf/progress.hpp"
 #include "perf/random.hpp"
 #include "perf/replay_limits.hpp"
@@ -295,8 +296,10 @@ void Engine::measure_limits() {
   if (calls_.empty() || context_.backend() != "cpu") return;
   const int64_t bytes = int64_t{touched_pages_} * options_.scheduling.page_size *
                         source_.shape().k_elements * size_of(options_.dtype);
+  const Arithmetic arithmetic = arithmetic_of(context_.isa(), options_.dtype, options_.dtype);
+  const MultiplyLoop& loop = multiply_loop(context_.isa(), arithmetic);
   result_.rates = measure_rates({caches_.front().k.data(), static_cast<size_t>(bytes)},
-                                context_.num_threads(), context_.isa());
+                                context_.num_threads(), loop);
   result_.limit_seconds = limit_seconds(calls_, result_.rates);
 }
 

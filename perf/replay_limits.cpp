@@ -6,8 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "perf/fma_probe.hpp"
-#include "perf/probe_dispatch.hpp"
+#include "perf/multiply_probe.hpp"
 #include "perf/probe_team.hpp"
 #include "perf/read_probe.hpp"
 #include "perf/statistics.hpp"
@@ -18,11 +17,12 @@ namespace {
 // A slice takes about a millisecond: long against waking threads, short against the run.
 constexpr int64_t kSliceBytes = int64_t{32} << 20;
 constexpr int kReadSamples = 15;
-constexpr int kFmaSamples = 31;
+constexpr int kMultiplySamples = 31;
 
 }  // namespace
 
-Rates measure_rates(std::span<const std::byte> memory, int32_t num_threads, std::string_view isa) {
+Rates measure_rates(std::span<const std::byte> memory, int32_t num_threads,
+                    const MultiplyLoop& loop) {
   ProbeTeam team(std::max(num_threads, 1));
   Rates rates;
   std::vector<double> samples;
@@ -33,8 +33,8 @@ Rates measure_rates(std::span<const std::byte> memory, int32_t num_threads, std:
     rates.read_bytes_per_second = median(samples);
   }
   samples.clear();
-  FmaProbe fma(team, probe_kernels(isa));
-  for (int i = 0; i < kFmaSamples; ++i) samples.push_back(fma.run());
+  MultiplyProbe multiply(team, loop);
+  for (int i = 0; i < kMultiplySamples; ++i) samples.push_back(multiply.run());
   rates.flops_per_second = median(samples);
   return rates;
 }

@@ -8,7 +8,8 @@
 #include <span>
 #include <vector>
 
-#include "perf/fma_probe.hpp"
+#include "perf/arithmetic.hpp"
+#include "perf/multiply_probe.hpp"
 #include "perf/probe_dispatch.hpp"
 #include "perf/read_probe.hpp"
 #include "perf/run_delay.hpp"
@@ -42,39 +43,54 @@ Status timed_attend(SweepCall& call, Context& context, const CommandIo& io, doub
   return status;
 }
 
-/// The call whose time the turns are cut by. The one before it pays for first touches.
+/// The call whose time the turns are cut by. The one before it pays for first touches, which a
+/// long call does not notice.
 Status warm_up(SweepCall& call, Context& context, const CommandIo& io, double& seconds) {
+  constexpr double kLongSeconds = 0.1;
   Status status = context.reserve(call.plan());
-  for (int i = 0; i < 2 && status.ok(); ++i) status = timed_attend(call, context, io, seconds);
-  return status;
+  if (status.ok()) status = timed_attend(call, context, io, seconds);
+  if (!status.ok() || seconds > kLongSeconds) return status;
+  return timed_attend(call, context, io, seconds);
 }
 
 /// The rates of both probes, one pair or more per turn.
 struct ProbeSamples {
   ReadProbe& read;
-  FmaProbe& fma;
+  MultiplyProbe& multiply;
   std::vector<double> read_rates = {};
   std::vector<double> flop_rates = {};
 
   void take(const Turn& turn) {
     for (int64_t i = 0; i < turn.untimed; ++i) read.run();
     for (int64_t i = 0; i < turn.timed; ++i) read_rates.push_back(read.run());
-    flop_rates.push_back(fma.run());
+    flop_rates.push_back(multiply.run());
   }
 };
 
-/// Times of calls, and how long their threads waited for a CPU.
+/// A call, its times, and how long its threads waited for a CPU.
 struct CallSamples {
+  SweepCall& call;
   Repeater repeater;
+  Turn turn = {};
   double call_seconds = 0.0;
   double delay_seconds = 0.0;  // negative: the system does not say
 
-  Status take(int64_t count, SweepCall& call, Context& context, const CommandIo& io) {
+  Status warm_up(Context& context, const CommandIo& io) {
+    double seconds = 0.0;
+    Status status = perf::warm_up(call, context, io, seconds);
+    turn = turn_for(seconds);
+    return status;
+  }
+
+  Status take(Context& context, const CommandIo& io) {
+    double seconds = 0.0;
+    Status status;
+    for (int64_t i = 0; i < turn.untimed && status.ok(); ++i) {
+      status = timed_attend(call, context, io, seconds);
+    }
     const ThreadTimes before = read_thread_times();
     double turn_seconds = 0.0;
-    Status status;
-    for (int64_t i = 0; i < count && status.ok(); ++i) {
-      double seconds = 0.0;
+    for (int64_t i = 0; i < turn.timed && status.ok(); ++i) {
       status = timed_attend(call, context, io, seconds);
       if (!status.ok()) break;
       repeater.add(seconds);
@@ -88,17 +104,20 @@ struct CallSamples {
   }
 };
 
-Status take_turns(SweepCall& call, Context& context, const CommandIo& io, CallSamples& calls,
+Status take_turns(std::span<CallSamples> calls, Context& context, const CommandIo& io,
                   ProbeSamples& probes) {
-  double seconds = 0.0;
-  Status status = warm_up(call, context, io, seconds);
-  const Turn turn = turn_for(seconds);
-  for (int64_t round = 0; status.ok() && (round < kMinRounds || !calls.repeater.done()); ++round) {
-    probes.take(turn);
-    for (int64_t i = 0; i < turn.untimed && status.ok(); ++i) {
-      status = timed_attend(call, context, io, seconds);
+  Status status;
+  for (CallSamples& call : calls) {
+    if (status.ok()) status = call.warm_up(context, io);
+  }
+  const auto done = [](const CallSamples& call) { return call.repeater.done(); };
+  for (int64_t round = 0;
+       status.ok() && (round < kMinRounds || !std::all_of(calls.begin(), calls.end(), done));
+       ++round) {
+    probes.take(calls.front().turn);
+    for (CallSamples& call : calls) {
+      if (status.ok()) status = call.take(context, io);
     }
-    if (status.ok()) status = calls.take(turn.timed, call, context, io);
   }
   return status;
 }
@@ -112,29 +131,39 @@ ProbeTeam& SweepRunner::team(int32_t num_threads) {
   return *team_;
 }
 
+Status SweepRunner::prepare(const SweepCase& sweep_case, KvMemory& memory,
+                            std::unique_ptr<SweepCall>& call) {
+  const int64_t copy_bytes = kv_copy_bytes(sweep_case);
+  const ColdRule& rule = settings_.cold_rule;
+  const int64_t copies =
+      settings_.cold ? choose_copies(copy_bytes, work_of(sweep_case).kv_bytes, rule) : 1;
+  if (copies == 0 || copy_bytes > rule.budget_bytes) {
+    return {Code::kOutOfMemory,
+            fmt::format("one copy of K and V is {} MB: too few fit {} MB of memory to be {}",
+                        copy_bytes >> 20, rule.budget_bytes >> 20,
+                        settings_.cold ? "cold" : "measured")};
+  }
+  const KvRotation rotation(sweep_case, copies);
+  std::byte* const kv = memory.get(rotation.total_bytes(), sweep_case.dtype);
+  call = std::make_unique<SweepCall>(sweep_case, rotation, kv);
+  return call->prepare();
+}
+
 Status SweepRunner::measure(const SweepCase& sweep_case, Context& context, const CommandIo& io,
-                            SweepResult& result) {
+                            SweepResult& result, const SweepCase* beside) {
   result = SweepResult();
   result.isa = context.isa();
   result.backend = context.backend();
-  result.work = work_of(work_shape(sweep_case));
-  const int64_t copy_bytes = kv_copy_bytes(sweep_case);
-  result.copies =
-      settings_.cold ? choose_copies(copy_bytes, result.work.kv_bytes, settings_.cold_rule) : 1;
-  if (result.copies == 0 || copy_bytes > settings_.cold_rule.budget_bytes) {
-    return {Code::kOutOfMemory,
-            fmt::format("one copy of K and V is {} MB: too few fit {} MB of memory to be {}",
-                        copy_bytes >> 20, settings_.cold_rule.budget_bytes >> 20,
-                        settings_.cold ? "cold" : "measured")};
-  }
-  const KvRotation rotation(sweep_case, result.copies);
-  SweepCall call(sweep_case, rotation, kv_memory_.get(rotation.total_bytes(), sweep_case.dtype));
-  Status status = call.prepare();
-  return status.ok() ? run(call, context, io, result) : status;
-}
+  result.work = work_of(sweep_case);
+  const Arithmetic arithmetic = arithmetic_of(context.isa(), sweep_case.dtype, sweep_case.dtype);
+  const MultiplyLoop& loop = multiply_loop(context.isa(), arithmetic);
+  result.arithmetic = loop.name;
+  std::unique_ptr<SweepCall> call, second;
+  Status status = prepare(sweep_case, kv_memory_, call);
+  if (status.ok() && beside != nullptr) status = prepare(*beside, beside_memory_, second);
+  if (!status.ok()) return status;
 
-Status SweepRunner::run(SweepCall& call, Context& context, const CommandIo& io,
-                        SweepResult& result) {
+  result.copies = call->copies();
   result.rotation_bytes = result.copies * result.work.kv_bytes;
   // Memory of its own, so that neither finds in a cache what the other one has read.
   const std::byte* const memory = probe_memory_.get(result.rotation_bytes, DType::kF32);
@@ -142,18 +171,21 @@ Status SweepRunner::run(SweepCall& call, Context& context, const CommandIo& io,
   ProbeTeam& threads = team(context.num_threads());
   ReadProbe read(threads, bytes, result.work.kv_bytes);
   read.choose_variant();
-  FmaProbe fma(threads, probe_kernels(context.isa()));
-
-  CallSamples calls{Repeater(settings_.repeat, steady_seconds)};
-  ProbeSamples probes{read, fma};
-  Status status = take_turns(call, context, io, calls, probes);
+  MultiplyProbe multiply(threads, loop);
+  ProbeSamples probes{read, multiply};
+  std::vector<CallSamples> calls;
+  calls.push_back({*call, Repeater(settings_.repeat, steady_seconds)});
+  if (second != nullptr) calls.push_back({*second, Repeater(settings_.repeat, steady_seconds)});
+  status = take_turns(calls, context, io, probes);
   if (!status.ok()) return status;
 
-  result.seconds = summarize(calls.repeater.samples());
-  result.repeats = static_cast<int64_t>(calls.repeater.samples().size());
+  const CallSamples& first = calls.front();
+  result.seconds = summarize(first.repeater.samples());
+  if (second != nullptr) result.beside = summarize(calls.back().repeater.samples());
+  result.repeats = static_cast<int64_t>(first.repeater.samples().size());
   // Waiting is booked when it ends, so some may have begun before the call.
-  const double thread_seconds = calls.call_seconds * context.num_threads();
-  result.lost_share = std::min(1.0, calls.delay_seconds / thread_seconds);
+  const double thread_seconds = first.call_seconds * context.num_threads();
+  result.lost_share = std::min(1.0, first.delay_seconds / thread_seconds);
   result.read_rate = median(probes.read_rates);
   result.flop_rate = median(probes.flop_rates);
   result.read_variant = read.variant();

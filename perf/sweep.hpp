@@ -34,11 +34,13 @@ struct SweepResult {
   int64_t rotation_bytes = 0;  // read before a copy's turn comes again
   int64_t huge_percent = -1;   // of K and V on huge pages; -1: the system does not say
   Summary seconds;             // of one attend
+  Summary beside;              // of one attend of the case that took turns with it
   int64_t repeats = 0;
   double lost_share = -1.0;  // of the threads' time, to other processes; negative: not known
   double read_rate = 0.0;    // median of the read probe, bytes per second
-  double flop_rate = 0.0;    // median of the FMA probe, operations per second
+  double flop_rate = 0.0;    // median of the multiply probe, operations per second
   std::string_view read_variant;
+  std::string_view arithmetic;  // what the multiply probe multiplied with: "f32 FMA"
   Limit limit;
 };
 
@@ -49,15 +51,17 @@ class SweepRunner {
 
   /// `context` has the threads and the ISA of `sweep_case`. OutOfMemory where the copies do not
   /// fit the budget; Cancelled after a stop request; otherwise what the library answers.
+  /// With `beside`, that case takes turns with the first one, so that their times can be compared.
   Status measure(const SweepCase& sweep_case, Context& context, const CommandIo& io,
-                 SweepResult& result);
+                 SweepResult& result, const SweepCase* beside = nullptr);
 
  private:
-  Status run(SweepCall& call, Context& context, const CommandIo& io, SweepResult& result);
+  Status prepare(const SweepCase& sweep_case, KvMemory& memory, std::unique_ptr<SweepCall>& call);
   ProbeTeam& team(int32_t num_threads);
 
   SweepSettings settings_;
   KvMemory kv_memory_;
+  KvMemory beside_memory_;
   KvMemory probe_memory_;
   std::unique_ptr<ProbeTeam> team_;
 };

@@ -10,9 +10,10 @@
 namespace attnrt::perf {
 namespace {
 
-std::vector<int32_t> prefix_sums(int32_t batch, int32_t length) {
-  std::vector<int32_t> sums(static_cast<size_t>(batch) + 1);
-  for (size_t b = 0; b < sums.size(); ++b) sums[b] = static_cast<int32_t>(b) * length;
+std::vector<int32_t> prefix_sums(const std::vector<SequenceLengths>& lengths,
+                                 int32_t SequenceLengths::*side) {
+  std::vector<int32_t> sums{0};
+  for (const SequenceLengths& sequence : lengths) sums.push_back(sums.back() + sequence.*side);
   return sums;
 }
 
@@ -23,7 +24,7 @@ AttentionSpec make_spec(const SweepCase& c) {
   spec.head_dim = c.head_dim;
   spec.head_dim_v = c.head_dim_v;
   spec.causal = c.causal;
-  spec.window_left = c.window;
+  spec.window_left = c.window - 1;
   spec.softcap = c.softcap;
   return spec;
 }
@@ -51,9 +52,11 @@ SweepCall::SweepCall(const SweepCase& sweep_case, KvRotation rotation, std::byte
     : case_(sweep_case), rotation_(std::move(rotation)), kv_(kv) {}
 
 Status SweepCall::prepare() {
-  const std::vector<int32_t> cu_seqlens_q = prefix_sums(case_.batch, case_.q_len);
-  const std::vector<int32_t> cu_seqlens_k = prefix_sums(case_.batch, case_.kv_len);
-  const std::vector<int32_t> kv_lens(static_cast<size_t>(case_.batch), case_.kv_len);
+  const std::vector<SequenceLengths> lengths = sequence_lengths(case_);
+  const std::vector<int32_t> cu_seqlens_q = prefix_sums(lengths, &SequenceLengths::q);
+  const std::vector<int32_t> cu_seqlens_k = prefix_sums(lengths, &SequenceLengths::kv);
+  std::vector<int32_t> kv_lens;
+  for (const SequenceLengths& sequence : lengths) kv_lens.push_back(sequence.kv);
   SequenceBatch batch;
   batch.cu_seqlens_q = cu_seqlens_q;
   if (case_.page_size == 0) {
@@ -65,7 +68,7 @@ Status SweepCall::prepare() {
   }
   Status status = make_plan(make_spec(case_), batch, plan_);
   if (!status.ok()) return status;
-  const int64_t tokens = int64_t{case_.batch} * case_.q_len;
+  const int64_t tokens = cu_seqlens_q.back();
   const int64_t q_elements = tokens * case_.heads.q * case_.head_dim;
   const int64_t out_elements = tokens * case_.heads.q * case_.head_dim_v;
   q_ = HugeBuffer(static_cast<size_t>(q_elements * size_of(case_.dtype)));

@@ -46,6 +46,7 @@ class SweepCall {
 
   [[nodiscard]] const Plan& plan() const { return plan_; }
   [[nodiscard]] const AttendArgs& args() const { return args_; }
+  [[nodiscard]] int64_t copies() const { return rotation_.copies(); }
 
  private:
   SweepCase case_;

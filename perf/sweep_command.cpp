@@ -30,7 +30,7 @@ namespace {
 struct SweepOptions {
   std::string batch = "1", q_len = "1", kv_len = "4k", heads = "32/8", head_dim = "128";
   std::string head_dim_v, dtype = "bf16", page_size = "16", layout = "nhd", threads, isa;
-  std::string causal = "off", window = "none", cache = "cold", backend, rotation;
+  std::string causal = "off", window = "none", ragged = "0", cache = "cold", backend, rotation;
   double softcap = 0.0;
   double noise_percent = 3.0;
   double max_seconds = 3.0;
@@ -74,7 +74,8 @@ SweepLists parse_lists(const SweepOptions& options) {
   lists.layouts = parse_items("--layout", options.layout, parse_sweep_layout);
   lists.causal = parse_items("--causal", options.causal, parse_switch);
   lists.windows =
-      parse_value_list("--window", options.window, {.min = 0, .word = "none", .word_value = -1});
+      parse_value_list("--window", options.window, {.min = 0, .word = "none", .word_value = 0});
+  lists.ragged = parse_value_list("--ragged", options.ragged, {.min = 0});
   lists.threads = {std::max<int64_t>(1, std::thread::hardware_concurrency())};
   if (!options.threads.empty()) {
     lists.threads = parse_value_list("--threads", options.threads, {.max = 1024});
@@ -234,7 +235,10 @@ void add_shape_options(CLI::App& app, SweepOptions& o) {
   add("--dtype", o.dtype, "bf16, f16, f32: of K, V, q and out [bf16]");
   add("--layout", o.layout, "nhd, hnd (pages) or varlen (packed, no pages) [nhd]");
   add("--page-size", o.page_size, "keys of a page [16]");
-  add("--window", o.window, "keys before a query's position that it sees; none: all [none]");
+  add("--window", o.window, "newest keys that a query sees, its own included; none: all [none]");
+  add("--ragged", o.ragged,
+      "lengths are random multiples of this up to --kv-len, the same in every run; 0: all alike "
+      "[0]");
   app.add_option("--causal", o.causal, "off, on or off,on; --causal alone: on [off]")
       ->expected(0, 1)
       ->default_str("on")

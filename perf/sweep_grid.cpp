@@ -4,7 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
+
+#include "perf/random.hpp"
 
 namespace attnrt::perf {
 namespace {
@@ -41,6 +44,7 @@ std::string why_not(const SweepCase& c) {
   constexpr int64_t kMaxTokens = INT32_MAX;
   if (int64_t{c.batch} * c.q_len > kMaxTokens) return "batch x q-len is beyond 2^31 - 1";
   if (int64_t{c.batch} * c.kv_len > kMaxTokens) return "batch x kv-len is beyond 2^31 - 1";
+  if (c.ragged > c.kv_len) return "ragged lengths are multiples of more than kv-len";
   return {};
 }
 
@@ -77,6 +81,8 @@ std::vector<SweepCase> expand(const SweepLists& lists, float softcap,
     }
   };
   next = axis(
+      lists.ragged, [](SweepCase& c, int64_t v) { c.ragged = narrow(v); }, next);
+  next = axis(
       lists.batches, [](SweepCase& c, int64_t v) { c.batch = narrow(v); }, next);
   next = axis(
       lists.windows, [](SweepCase& c, int64_t v) { c.window = narrow(v); }, next);
@@ -107,24 +113,48 @@ std::string describe(const SweepCase& c) {
   text += fmt::format(" {}", to_string(c.layout));
   if (c.page_size > 0) text += std::to_string(c.page_size);
   if (c.causal) text += " causal";
-  if (c.window >= 0) text += fmt::format(" window {}", c.window);
+  if (c.window > 0) text += fmt::format(" window {}", c.window);
+  if (c.ragged > 0) text += fmt::format(" ragged {}", c.ragged);
   text += fmt::format(" batch {} q {} kv {} threads {}", c.batch, c.q_len, c.kv_len, c.threads);
   return c.isa.empty() ? text : text + " " + c.isa;
 }
 
-WorkShape work_shape(const SweepCase& c) {
+std::vector<SequenceLengths> sequence_lengths(const SweepCase& c) {
+  std::vector<SequenceLengths> lengths(static_cast<size_t>(c.batch), {c.q_len, c.kv_len});
+  if (c.ragged == 0) return lengths;
+  constexpr uint64_t kSeed = 1;
+  Random random(kSeed);
+  const auto choices = static_cast<uint64_t>(c.kv_len / c.ragged);
+  for (SequenceLengths& sequence : lengths) {
+    const auto kv = static_cast<int32_t>(random.below(choices) + 1) * c.ragged;
+    const bool prefill = c.q_len == c.kv_len;
+    sequence = prefill ? SequenceLengths{kv, kv} : SequenceLengths{c.q_len, std::max(kv, c.q_len)};
+  }
+  return lengths;
+}
+
+Work work_of(const SweepCase& c) {
   WorkShape shape;
-  shape.batch = c.batch;
-  shape.q_len = c.q_len;
-  shape.kv_len = c.kv_len;
   shape.heads_q = c.heads.q;
   shape.heads_kv = c.heads.kv;
   shape.head_dim = c.head_dim;
   shape.head_dim_v = c.head_dim_v;
   shape.kv_element_bytes = size_of(c.dtype);
   shape.causal = c.causal;
-  shape.window = c.window;
-  return shape;
+  shape.window_left = c.window - 1;
+  if (c.ragged == 0) {
+    shape.batch = c.batch;
+    shape.q_len = c.q_len;
+    shape.kv_len = c.kv_len;
+    return work_of(shape);
+  }
+  Work work;
+  for (const SequenceLengths& sequence : sequence_lengths(c)) {
+    shape.q_len = sequence.q;
+    shape.kv_len = sequence.kv;
+    work = work + work_of(shape);
+  }
+  return work;
 }
 
 }  // namespace attnrt::perf

@@ -24,15 +24,16 @@ struct SweepLists {
   std::vector<KvLayout> layouts{KvLayout::kNHD};
   std::vector<int64_t> page_sizes{16};  // not for packed, which has one row for all of them
   std::vector<bool> causal{false};
-  std::vector<int64_t> windows{-1};  // keys before a query's position that it sees; -1: all
+  std::vector<int64_t> windows{0};  // newest keys that a query sees, its own included; 0: all
   std::vector<int64_t> batches{1};
   std::vector<int64_t> q_lens{1};
   std::vector<int64_t> kv_lens{4096};
+  std::vector<int64_t> ragged{0};  // as SweepCase::ragged
   std::vector<int64_t> threads{1};
   std::vector<std::string> isas{""};  // "": the library's choice
 };
 
-/// One combination: `batch` sequences that are all alike.
+/// One combination: `batch` sequences that are all alike, or ragged ones.
 struct SweepCase {
   DType dtype = DType::kBF16;  // of K, V, q and out
   Heads heads;
@@ -41,10 +42,11 @@ struct SweepCase {
   KvLayout layout = KvLayout::kNHD;
   int32_t page_size = 0;  // 0: packed
   bool causal = false;
-  int32_t window = -1;
+  int32_t window = 0;  // newest keys that a query sees, its own included; 0: all
   int32_t batch = 0;
   int32_t q_len = 0;
   int32_t kv_len = 0;
+  int32_t ragged = 0;  // > 0: lengths are random multiples of it, at most kv_len
   int32_t threads = 0;
   std::string isa;
   float softcap = 0.0f;
@@ -58,6 +60,16 @@ std::vector<SweepCase> expand(const SweepLists& lists, float softcap,
 /// "bf16 32/8 D128 nhd16 batch 1 q 1 kv 4096 threads 2", for messages and progress.
 std::string describe(const SweepCase& sweep_case);
 
-WorkShape work_shape(const SweepCase& sweep_case);
+struct SequenceLengths {
+  int32_t q = 0;
+  int32_t kv = 0;
+};
+
+/// Of all sequences of a case. Ragged ones are the same in every run: kv is drawn evenly; q is kv
+/// where the case is a whole prefill (q_len = kv_len), else q_len, which no kv is shorter than.
+std::vector<SequenceLengths> sequence_lengths(const SweepCase& sweep_case);
+
+/// What one call has to do at least.
+Work work_of(const SweepCase& sweep_case);
 
 }  // namespace attnrt::perf

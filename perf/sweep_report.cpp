@@ -35,7 +35,8 @@ Value percent_or_nothing(int64_t percent) {
 
 std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases) {
   const bool causal = any(cases, [](const SweepCase& c) { return c.causal; });
-  const bool window = any(cases, [](const SweepCase& c) { return c.window >= 0; });
+  const bool window = any(cases, [](const SweepCase& c) { return c.window > 0; });
+  const bool ragged = any(cases, [](const SweepCase& c) { return c.ragged > 0; });
   const bool dim_v = any(cases, [](const SweepCase& c) { return c.head_dim_v != c.head_dim; });
   const bool softcap = any(cases, [](const SweepCase& c) { return c.softcap > 0.0f; });
   return {
@@ -48,6 +49,7 @@ std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases) {
       {.key = "causal", .title = "causal", .unit = "", .in_table = causal},
       {.key = "window", .title = "window", .unit = "", .in_table = window},
       {.key = "softcap", .title = "softcap", .unit = "", .in_table = softcap},
+      {.key = "ragged", .title = "ragged", .unit = "", .in_table = ragged},
       {.key = "batch", .title = "batch", .unit = ""},
       {.key = "q_len", .title = "q", .unit = ""},
       {.key = "kv_len", .title = "kv", .unit = ""},
@@ -64,8 +66,9 @@ std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases) {
       {.key = "limit_percent", .title = "of limit", .unit = "%", .decimals = 1},
       {.key = "limited_by", .title = "limited", .unit = "by"},
       {.key = "read_probe_gbps", .title = "read probe", .unit = "GB/s", .decimals = 1},
-      {.key = "fma_probe_gflops", .title = "FMA probe", .unit = "GFLOP/s", .decimals = 1},
+      {.key = "multiply_probe_gflops", .title = "multiplies", .unit = "GFLOP/s", .decimals = 1},
       {.key = "huge_page_percent", .title = "huge pages", .unit = "%"},
+      hidden("arithmetic"),
       hidden("limit_us"),
       hidden("backend"),
       hidden("cache"),
@@ -86,8 +89,9 @@ std::vector<Value> sweep_row(const SweepCase& c, const SweepResult& r, bool cold
       std::string(to_string(c.layout)),
       c.page_size == 0 ? Value() : Value(int64_t{c.page_size}),
       c.causal,
-      c.window < 0 ? Value() : Value(int64_t{c.window}),
+      c.window == 0 ? Value() : Value(int64_t{c.window}),
       double{c.softcap},
+      int64_t{c.ragged},
       int64_t{c.batch},
       int64_t{c.q_len},
       int64_t{c.kv_len},
@@ -102,10 +106,11 @@ std::vector<Value> sweep_row(const SweepCase& c, const SweepResult& r, bool cold
       static_cast<double>(r.work.kv_bytes) / r.seconds.median * kGiga,
       static_cast<double>(r.work.flops) / r.seconds.median * kGiga,
       limit_percent(r.limit, r.seconds.median),
-      std::string(r.limit.bound == Bound::kMemory ? "read" : "FMA"),
+      std::string(r.limit.bound == Bound::kMemory ? "read" : r.arithmetic),
       r.read_rate * kGiga,
       r.flop_rate * kGiga,
       percent_or_nothing(r.huge_percent),
+      std::string(r.arithmetic),
       r.limit.seconds * kMicro,
       r.backend,
       std::string(cold ? "cold" : "hot"),

@@ -16,7 +16,7 @@ WorkShape shape_of(int64_t q_len, int64_t kv_len, bool causal, int64_t window) {
   shape.q_len = q_len;
   shape.kv_len = kv_len;
   shape.causal = causal;
-  shape.window = window;
+  shape.window_left = window;
   return shape;
 }
 

@@ -52,10 +52,24 @@ TEST_CASE("no loop leaves a byte out") {
 TEST_CASE("multiply-adds stay ordinary numbers however long they run") {
   for (const ProbeKernels* kernels : kernels_here()) {
     CAPTURE(kernels->isa);
-    const float sum = kernels->fma(10'000);
+    const MultiplyLoop& fma = kernels->fma;
+    const float sum = fma.run(10'000);
     // x = x / 2 + 1/4 ends at 1/2 in every lane of every chain: a quarter of the flops counted.
-    CHECK(sum == doctest::Approx(static_cast<double>(kernels->flops_per_iteration) / 4.0));
+    CHECK(sum == doctest::Approx(static_cast<double>(fma.flops_per_iteration) / 4.0));
   }
+}
+
+TEST_CASE("an arithmetic gets its own loop, and every product of it is made") {
+  const MultiplyLoop& fma = multiply_loop("baseline", Arithmetic::kF32Fma);
+  CHECK(&fma == &probe_kernels("baseline").fma);
+  const MultiplyLoop& dot = multiply_loop("baseline", Arithmetic::kBf16Dot);
+  if (&dot == &fma) {
+    MESSAGE("no bf16 dot products on this machine");
+    return;
+  }
+  CHECK(std::string(dot.name) == "bf16 dot");
+  // Each pair of products, four flops, adds 1/8.
+  CHECK(dot.run(1000) == static_cast<float>(dot.flops_per_iteration / 4 * 1000 / 8));
 }
 
 }  // namespace

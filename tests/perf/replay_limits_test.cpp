@@ -17,8 +17,9 @@ TEST_CASE("every call has a limit of its own") {
 
 TEST_CASE("the probes measure something on any memory") {
   const std::vector<std::byte> memory(1 << 20);
-  const perf::Rates rates = perf::measure_rates(memory, 2, "baseline");
+  const perf::MultiplyLoop& loop = perf::kBaselineProbes.fma;
+  const perf::Rates rates = perf::measure_rates(memory, 2, loop);
   CHECK(rates.read_bytes_per_second > 1e6);
   CHECK(rates.flops_per_second > 1e6);
-  CHECK(perf::measure_rates({}, 1, "baseline").read_bytes_per_second == 0.0);
+  CHECK(perf::measure_rates({}, 1, loop).read_bytes_per_second == 0.0);
 }

@@ -62,6 +62,24 @@ TEST_CASE("each call takes the next copy, and the first one after the last") {
   }
 }
 
+TEST_CASE("ragged sequences have the plan of their lengths") {
+  for (const KvLayout layout : {KvLayout::kNHD, KvLayout::kPacked}) {
+    SweepCase c = case_of(layout, DType::kF32);
+    c.q_len = c.kv_len;
+    c.ragged = 4;
+    c.batch = 6;
+    const KvRotation rotation(c, 2);
+    KvMemory memory;
+    SweepCall call(c, rotation, memory.get(rotation.total_bytes(), c.dtype));
+    const Status status = call.prepare();
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    CHECK(call.plan().kv_bytes(c.dtype) == work_of(c).kv_bytes);
+    CHECK(call.plan().num_scores() * 2 * (16 + 8) == work_of(c).flops);
+    Context context;
+    CHECK(call.attend(context, {}).ok());
+  }
+}
+
 TEST_CASE("memory is kept while it fits, and holds numbers of the dtype that was asked for") {
   KvMemory memory;
   std::byte* const first = memory.get(int64_t{3} << 20, DType::kF32);

@@ -59,7 +59,7 @@ TEST_CASE("rows have what the report promises, all finite") {
   REQUIRE(rows.size() == 2);
   for (const nlohmann::json& row : rows) {
     for (const char* key : {"median_us", "p10_us", "p90_us", "kv_gbps", "gflops", "limit_percent",
-                            "limit_us", "read_probe_gbps", "fma_probe_gflops"}) {
+                            "limit_us", "read_probe_gbps", "multiply_probe_gflops"}) {
       CAPTURE(key);
       REQUIRE(row.at(key).is_number());
       CHECK(std::isfinite(row.at(key).get<double>()));
@@ -141,6 +141,9 @@ TEST_CASE("bad input ends with one line, exit code 2 and no report") {
       {{"--layout", "nhdx"}, "--layout"},
       {{"--page-size", "0"}, "--page-size"},
       {{"--threads", "0"}, "--threads"},
+      {{"--threads", ""}, "--threads is empty"},
+      {{"--rotation", ""}, "--rotation is empty"},
+      {{"--ragged", "8k", "--kv-len", "4k"}, "ragged lengths"},
       {{"--isa", "sse9"}, "sse9"},
       {{"--backend", "tpu"}, "tpu"},
       {{"--causal", "maybe"}, "--causal"},

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -48,16 +49,54 @@ TEST_CASE("all axes reach the case") {
   CHECK(describe(cases[0]) ==
         "f16 8/1 D576/512 hnd64 causal window 100 batch 1 q 3 kv 4096 threads 1 avx2");
   CHECK(cases[0].softcap == 30.0f);
-  const WorkShape shape = work_shape(cases[0]);
-  CHECK(shape.heads_q == 8);
-  CHECK(shape.heads_kv == 1);
-  CHECK(shape.head_dim == 576);
-  CHECK(shape.head_dim_v == 512);
-  CHECK(shape.causal);
-  CHECK(shape.window == 100);
-  CHECK(shape.q_len == 3);
-  CHECK(shape.kv_len == 4096);
-  CHECK(shape.kv_element_bytes == 2);
+  // Three queries that see 100 keys each, together the last 102.
+  CHECK(work_of(cases[0]).kv_bytes == int64_t{102} * (576 + 512) * 2);
+  CHECK(work_of(cases[0]).flops == int64_t{3} * 100 * 8 * (576 + 512) * 2);
+}
+
+TEST_CASE("a window of no keys is no window, one of one key is the query's own") {
+  SweepLists lists;
+  lists.windows = {0, 1};
+  lists.causal = {true};
+  std::vector<std::string> skipped;
+  const std::vector<SweepCase> cases = expand(lists, 0.0f, skipped);
+  REQUIRE(cases.size() == 2);
+  CHECK(work_of(cases[0]).flops == int64_t{4096} * work_of(cases[1]).flops);
+}
+
+TEST_CASE("ragged lengths are multiples, spread over their range, the same in every run") {
+  SweepCase c;
+  c.heads = {2, 1};
+  c.head_dim = 16;
+  c.head_dim_v = 16;
+  c.batch = 500;
+  c.q_len = 2048;
+  c.kv_len = 2048;
+  c.ragged = 64;
+  const std::vector<SequenceLengths> prefill = sequence_lengths(c);
+  REQUIRE(prefill.size() == 500);
+  int64_t keys = 0;
+  int64_t scores = 0;
+  int32_t longest = 0;
+  for (const SequenceLengths& sequence : prefill) {
+    CHECK(sequence.q == sequence.kv);
+    CHECK(sequence.kv % 64 == 0);
+    CHECK(sequence.kv >= 64);
+    longest = std::max(longest, sequence.kv);
+    keys += sequence.kv;
+    scores += int64_t{sequence.kv} * sequence.kv;
+  }
+  CHECK(longest == 2048);
+  CHECK(keys / 500 == doctest::Approx(1056).epsilon(0.1));
+  CHECK(work_of(c).kv_bytes == keys * (16 + 16) * 2);
+  CHECK(work_of(c).flops == scores * 2 * (16 + 16) * 2);
+  CHECK(sequence_lengths(c)[7].kv == prefill[7].kv);
+
+  c.q_len = 100;
+  for (const SequenceLengths& sequence : sequence_lengths(c)) {
+    CHECK(sequence.q == 100);
+    CHECK(sequence.kv >= 100);
+  }
 }
 
 TEST_CASE("packed K and V have one row for all page sizes") {
@@ -99,6 +138,10 @@ TEST_CASE("impossible combinations are left out by name, the others stay") {
   skipped.clear();
   CHECK(expand(lists, 0.0f, skipped).size() == 2);
 
+  lists.ragged = {2000};
+  skipped.clear();
+  CHECK(expand(lists, 0.0f, skipped).empty());
+  lists.ragged = {0};
   lists.batches = {1 << 20};
   lists.kv_lens = {4096};
   skipped.clear();

@@ -46,6 +46,7 @@ SweepResult made_result() {
   result.read_rate = 20e9;
   result.flop_rate = 100e9;
   result.read_variant = "4 streams";
+  result.arithmetic = "bf16 dot";
   result.limit = limit_of(result.work, {result.read_rate, result.flop_rate});
   return result;
 }
@@ -68,11 +69,12 @@ TEST_CASE("values stand under their columns, in the units that the keys say") {
   CHECK(number("limit_us") == doctest::Approx(800.0));
   CHECK(number("limit_percent") == doctest::Approx(80.0));
   CHECK(number("read_probe_gbps") == doctest::Approx(20.0));
-  CHECK(number("fma_probe_gflops") == doctest::Approx(100.0));
+  CHECK(number("multiply_probe_gflops") == doctest::Approx(100.0));
   const auto text = [&](const char* key) {
     return std::get<std::string>(row[index_of(columns, key)]);
   };
   CHECK(text("limited_by") == "read");
+  CHECK(text("arithmetic") == "bf16 dot");
   CHECK(text("heads") == "32/8");
   CHECK(text("dtype") == "bf16");
   CHECK(text("isa") == "avx2");
@@ -85,6 +87,15 @@ TEST_CASE("values stand under their columns, in the units that the keys say") {
   CHECK(whole("threads") == 2);
   CHECK(whole("copies") == 33);
   CHECK(whole("huge_page_percent") == 99);
+}
+
+TEST_CASE("a row that multiplies longer than it reads says with what") {
+  SweepResult result = made_result();
+  result.flop_rate = 50e9;
+  result.limit = limit_of(result.work, {result.read_rate, result.flop_rate});
+  const std::vector<Column> columns = sweep_columns({made_case()});
+  const std::vector<Value> row = sweep_row(made_case(), result, true);
+  CHECK(std::get<std::string>(row[index_of(columns, "limited_by")]) == "bf16 dot");
 }
 
 TEST_CASE("what was not measured is empty, not a number") {
@@ -106,14 +117,15 @@ TEST_CASE("what was not measured is empty, not a number") {
 
 TEST_CASE("the table shows what some row sets") {
   std::vector<SweepCase> cases{made_case(), made_case()};
-  const char* const keys[] = {"causal", "window", "softcap", "head_dim_v"};
+  const char* const keys[] = {"causal", "window", "softcap", "head_dim_v", "ragged"};
   for (const char* key : keys) {
     const std::vector<Column> columns = sweep_columns(cases);
     CAPTURE(key);
     CHECK_FALSE(columns[index_of(columns, key)].in_table);
   }
   cases[1].causal = true;
-  cases[1].window = 0;
+  cases[1].window = 1;
+  cases[1].ragged = 64;
   cases[1].softcap = 30.0f;
   cases[1].head_dim_v = 64;
   for (const char* key : keys) {

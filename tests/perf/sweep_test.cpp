@@ -35,7 +35,7 @@ SweepSettings quick(bool cold) {
 }
 
 Status measure(const SweepSettings& settings, const SweepCase& c, SweepResult& result,
-               const std::stop_token& stop = {}) {
+               const std::stop_token& stop = {}, const SweepCase* beside = nullptr) {
   ContextOptions options;
   options.num_threads = c.threads;
   Context context;
@@ -45,7 +45,7 @@ Status measure(const SweepSettings& settings, const SweepCase& c, SweepResult& r
   std::ostringstream err;
   const CommandIo io{out, err, stop, false};
   SweepRunner runner(settings);
-  return runner.measure(c, context, io, result);
+  return runner.measure(c, context, io, result, beside);
 }
 
 TEST_CASE("a cold row rotates over as many copies as the rule asks for") {
@@ -85,6 +85,31 @@ TEST_CASE("what does not fit, or is not cold, is refused before anything runs") 
   status = measure(settings, tiny_case(), result);
   CHECK(status.code() == Code::kOutOfMemory);
   CHECK(status.message().find("to be measured") != std::string::npos);
+}
+
+TEST_CASE("two cases take turns, and the limit is the first one's") {
+  SweepCase beside = tiny_case();
+  beside.kv_len = 4000;
+  SweepResult result;
+  const Status status = measure(quick(true), tiny_case(), result, {}, &beside);
+  REQUIRE_MESSAGE(status.ok(), status.message());
+  CHECK(result.work.kv_bytes == work_of(tiny_case()).kv_bytes);
+  CHECK(result.beside.median > 5.0 * result.seconds.median);
+}
+
+TEST_CASE("ragged sequences, in pages and without") {
+  for (const int32_t page_size : {0, 16}) {
+    SweepCase c = tiny_case();
+    c.layout = page_size == 0 ? KvLayout::kPacked : KvLayout::kNHD;
+    c.page_size = page_size;
+    c.batch = 5;
+    c.q_len = c.kv_len;
+    c.ragged = 8;
+    SweepResult result;
+    const Status status = measure(quick(true), c, result);
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    CHECK(result.work.kv_bytes == work_of(c).kv_bytes);
+  }
 }
 
 TEST_CASE("a stop request ends a row") {

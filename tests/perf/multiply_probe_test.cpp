@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The FMA probe: wider vectors do more.
-#include "perf/fma_probe.hpp"
+// The multiply probe: wider vectors do more.
+#include "perf/multiply_probe.hpp"
 
 #include <doctest/doctest.h>
 
@@ -11,7 +11,7 @@
 namespace attnrt::perf {
 namespace {
 
-double best_of(FmaProbe& probe) {
+double best_of(MultiplyProbe& probe) {
   double best = 0.0;
   for (int i = 0; i < 15; ++i) best = std::max(best, probe.run());
   return best;
@@ -19,8 +19,8 @@ double best_of(FmaProbe& probe) {
 
 TEST_CASE("rates are those of a machine of this age, and the best ISA is not the slowest") {
   ProbeTeam team(1);
-  FmaProbe baseline(team, probe_kernels("baseline"));
-  FmaProbe best(team, probe_kernels());
+  MultiplyProbe baseline(team, probe_kernels("baseline").fma);
+  MultiplyProbe best(team, probe_kernels().fma);
   const double baseline_rate = best_of(baseline);
   CHECK(baseline_rate > 1e8);
   CHECK(baseline_rate < 1e13);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast this machine multiplies and adds f32 with the vectors of one ISA.
-#include "perf/fma_probe.hpp"
+// How fast this machine multiplies and adds with one instruction of one ISA.
+#include "perf/multiply_probe.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -13,16 +13,16 @@ constexpr double kRunSeconds = 300e-6;
 
 }  // namespace
 
-FmaProbe::FmaProbe(ProbeTeam& team, const ProbeKernels& kernels) : team_(team), kernels_(kernels) {
+MultiplyProbe::MultiplyProbe(ProbeTeam& team, const MultiplyLoop& loop) : team_(team), loop_(loop) {
   const double rate = run() / team_.num_threads();
-  const double iterations = rate * kRunSeconds / static_cast<double>(kernels.flops_per_iteration);
+  const double iterations = rate * kRunSeconds / static_cast<double>(loop_.flops_per_iteration);
   iterations_ = std::max<int64_t>(1, static_cast<int64_t>(iterations));
 }
 
-double FmaProbe::run() {
-  const std::function<void(int32_t)> work = [this](int32_t) { kernels_.fma(iterations_); };
+double MultiplyProbe::run() {
+  const std::function<void(int32_t)> work = [this](int32_t) { loop_.run(iterations_); };
   const TeamTime time = run_together([&] { return team_.run(work); });
-  const int64_t flops = iterations_ * kernels_.flops_per_iteration * team_.num_threads();
+  const int64_t flops = iterations_ * loop_.flops_per_iteration * team_.num_threads();
   return static_cast<double>(flops) / std::max(time.seconds, 1e-9);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How fast this machine multiplies and adds f32 with the vectors of one ISA: what a kernel of that
-// ISA cannot exceed.
+// How fast this machine multiplies and adds with one instruction of one ISA: what a kernel that is
+// made of it cannot exceed.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,16 @@
 namespace attnrt::perf {
 
 /// Registers only, so the same for every shape. Runs for about a third of a millisecond each time.
-class FmaProbe {
+class MultiplyProbe {
  public:
-  FmaProbe(ProbeTeam& team, const ProbeKernels& kernels);
+  MultiplyProbe(ProbeTeam& team, const MultiplyLoop& loop);
 
   /// Operations per second of all threads together, two per multiply-add.
   double run();
 
  private:
   ProbeTeam& team_;
-  const ProbeKernels& kernels_;
+  const MultiplyLoop& loop_;
   int64_t iterations_ = 2000;
 };
 

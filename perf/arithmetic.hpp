@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernel of a call multiplies with, which decides the rate that bounds it.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "attnrt/tensor.hpp"
+
+namespace attnrt::perf {
+
+enum class Arithmetic : uint8_t {
+  kF32Fma,   // operands widened to f32
+  kBf16Dot,  // pairs of bf16, summed in f32
+};
+
+/// Of calls with q and K/V of these dtypes on a table named as Context::isa() does.
+Arithmetic arithmetic_of(std::string_view isa, DType q, DType kv);
+
+}  // namespace attnrt::perf
