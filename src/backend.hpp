@@ -85,6 +85,8 @@ class Backend {
   virtual Status attend(BackendState& state, const PlanData& plan, const AttendArgs& args,
                         std::span<std::byte> workspace) const = 0;
   virtual Status append(BackendState& state, const AppendTask& task) const = 0;
+  /// Checked views of paged caches that differ in layout and strides only.
+  virtual Status convert(BackendState& state, const KvView& from, const KvView& to) const = 0;
   virtual Status merge(BackendState& state, const MergeTask& task) const = 0;
 };
 

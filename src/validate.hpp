@@ -65,6 +65,9 @@ Status validate_attend(const PlanData& plan, const AttendArgs& args,
 /// O(tokens): every slot and position is checked, so that nothing is written on error.
 Status validate_append(const AppendArgs& args, const ArgNames& names = kAppendNames);
 
+/// O(1).
+Status validate_convert(const KvView& from, const KvView& to);
+
 Status validate_merge(std::span<const StateView> states, const TensorView& out, const LseView& lse,
                       std::span<const float> sinks);
 Status validate_merge(std::span<const PartialView> partials, const TensorView& out,

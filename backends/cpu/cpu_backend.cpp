@@ -3,51 +3,37 @@
 #include "backends/cpu/cpu_backend.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <vector>
 
 #include "backends/cpu/attend_run.hpp"
+#include "backends/cpu/convert.hpp"
 #include "backends/cpu/dispatch.hpp"
 #include "backends/cpu/output_target.hpp"
-#include "backends/cpu/parallel.hpp"
+#include "backends/cpu/packed16_append.hpp"
+#include "backends/cpu/units.hpp"
 
 namespace attnrt::cpu {
 namespace {
 
 class CpuState final : public BackendState {
  public:
-  CpuState(const KernelTable& kernels, int32_t num_threads) : table(kernels), team(num_threads) {}
+  CpuState(const KernelTable& kernels, int32_t num_threads) : table(kernels), runner(num_threads) {}
 
   // Calls body(token, scratch) for every token; scratch holds `floats` floats, 64-byte aligned.
   template <class Body>
   void for_each_token(int64_t tokens, int64_t floats, const Body& body) {
     // Tokens are a few KB each: 16 of them pay for taking a number.
     constexpr int64_t kTokensPerUnit = 16;
-    constexpr int64_t kFloatsPerLine = 16;
     const int64_t units = (tokens + kTokensPerUnit - 1) / kTokensPerUnit;
-    const auto workers = static_cast<int32_t>(std::min<int64_t>(team.size(), units));
-    const int64_t each = (floats + kFloatsPerLine - 1) / kFloatsPerLine * kFloatsPerLine;
-    lines_.resize(static_cast<size_t>(each / kFloatsPerLine * workers));
-    std::atomic<int64_t> next{0};
-    team.run(workers, [&](int32_t worker) {
-      float* scratch = lines_.empty() ? nullptr : lines_.data()->floats + each * worker;
-      for (;;) {
-        const int64_t begin = next.fetch_add(kTokensPerUnit, std::memory_order_relaxed);
-        if (begin >= tokens) return;
-        const int64_t end = std::min(tokens, begin + kTokensPerUnit);
-        for (int64_t token = begin; token < end; ++token) body(token, scratch);
-      }
+    runner.for_each_unit(units, floats, [&](int64_t unit, float* scratch) {
+      const int64_t begin = unit * kTokensPerUnit;
+      const int64_t end = std::min(tokens, begin + kTokensPerUnit);
+      for (int64_t token = begin; token < end; ++token) body(token, scratch);
     });
   }
 
   const KernelTable& table;
-  WorkerTeam team;
-
- private:
-  struct alignas(64) Line {
-    float floats[16];
-  };
-  std::vector<Line> lines_;
+  UnitRunner runner;
 };
 
 CpuState& cpu_state(BackendState& state) { return static_cast<CpuState&>(state); }
@@ -171,7 +157,7 @@ class CpuBackend final : public Backend {
   }
 
   [[nodiscard]] int32_t num_threads(const BackendState& state) const noexcept override {
-    return cpu_state(state).team.size();
+    return cpu_state(state).runner.team.size();
   }
 
   Status supports(const PlanData&, const AttendArgs& args) const override {
@@ -184,20 +170,21 @@ class CpuBackend final : public Backend {
 
   [[nodiscard]] size_t workspace_bytes(const BackendState& state,
                                        const PlanData& plan) const noexcept override {
-    return attend_workspace_bytes(plan, cpu_state(state).team.size());
+    return attend_workspace_bytes(plan, cpu_state(state).runner.team.size());
   }
 
   Status attend(BackendState& state, const PlanData& plan, const AttendArgs& args,
                 std::span<std::byte> workspace) const override {
     CpuState& cpu = cpu_state(state);
-    return run_attend(cpu.table, cpu.team, plan, args, workspace);
+    return run_attend(cpu.table, cpu.runner.team, plan, args, workspace);
   }
 
   Status append(BackendState& state, const AppendTask& task) const override {
     CpuState& cpu = cpu_state(state);
     const AppendArgs& args = *task.args;
     if (args.kv.layout == KvLayout::kPacked16) {
-      return Status(Code::kUnsupported, "kv.layout is packed16, this backend does not know it yet");
+      append_packed16(cpu.table, cpu.runner, task);
+      return {};
     }
     const KvView& kv = args.kv;
     const RotaryView* rotary = args.rotary.cos != nullptr ? &args.rotary : nullptr;
@@ -210,6 +197,12 @@ class CpuBackend final : public Backend {
       store_token(cpu.table, kv, k, token, place, scratch);
       if (!kv.v_is_k_prefix) store_token(cpu.table, kv, v, token, place, scratch);
     });
+    return {};
+  }
+
+  Status convert(BackendState& state, const KvView& from, const KvView& to) const override {
+    CpuState& cpu = cpu_state(state);
+    cpu::convert(cpu.table, cpu.runner, from, to);
     return {};
   }
 

@@ -26,6 +26,8 @@ void overlay(const KernelTable& better, KernelTable& table) {
   if (better.merge != nullptr) table.merge = better.merge;
   if (better.store != nullptr) table.store = better.store;
   if (better.merge_states != nullptr) table.merge_states = better.merge_states;
+  if (better.pack_group != nullptr) table.pack_group = better.pack_group;
+  if (better.unpack_group != nullptr) table.unpack_group = better.unpack_group;
 }
 
 // Entry i is what runs when kTables[i] is asked for: it and every worse one that this CPU has.

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "backends/reference/element.hpp"
+#include "backends/reference/kv_element.hpp"
 
 namespace attnrt::reference {
 namespace {
@@ -69,22 +70,18 @@ Sequence sequence_of(const SequenceBatch& batch, int64_t seq) {
   return s;
 }
 
-// Element offset of one key's row of K or V.
-int64_t key_offset(const Problem& p, const Sequence& s, int64_t key, int64_t kv_head,
-                   const KvStrides& strides) {
+// The cache slot of one key: page * page_size + offset, or the row of packed K and V.
+int64_t slot_of(const Problem& p, const Sequence& s, int64_t key) {
   const BlockTable& table = p.batch.block_table;
   const int64_t slot = s.leftpad + key;
-  if (table.page_size == 0) {
-    return (p.batch.cu_seqlens_k[at(s.index)] + slot) * strides.token + kv_head * strides.head;
-  }
+  if (table.page_size == 0) return p.batch.cu_seqlens_k[at(s.index)] + slot;
   int64_t entry = slot / table.page_size;
   if (!table.indptr.empty()) {
     entry += table.indptr[at(s.index)];
   } else {
     entry += s.index * (table.row_stride != 0 ? table.row_stride : table.max_pages);
   }
-  const int64_t page = table.pages[at(entry)];
-  return page * strides.page + (slot % table.page_size) * strides.token + kv_head * strides.head;
+  return int64_t{table.pages[at(entry)]} * table.page_size + slot % table.page_size;
 }
 
 bool visible(const AttentionSpec& spec, const Sequence& s, int64_t position, int64_t key) {
@@ -130,9 +127,8 @@ T score_of(const Problem& p, const Sequence& s, RowIndex where, int64_t key,
   const AttentionSpec& spec = p.spec;
   const KvView& kv = p.args.kv;
   const int64_t kv_head = where.q_head / (spec.num_heads_q / spec.num_heads_kv);
-  const int64_t offset = key_offset(p, s, key, kv_head, kv.k_strides);
   buffer.resize(query.size());
-  load_row(kv.dtype, kv.k, offset, buffer);
+  load_kv_row(kv, {.is_v = false, .slot = slot_of(p, s, key), .head = kv_head}, buffer);
   T dot = 0;
   for (size_t d = 0; d < query.size(); ++d) dot += query[d] * static_cast<T>(buffer[d]);
   // The default is a float too, so that leaving the scale out and passing it mean the same.
@@ -163,10 +159,8 @@ void add_value(const Problem& p, const Sequence& s, RowIndex where, Weighted<T> 
                State<T>& state, std::vector<double>& buffer) {
   const KvView& kv = p.args.kv;
   const int64_t kv_head = where.q_head / (p.spec.num_heads_q / p.spec.num_heads_kv);
-  const void* values = kv.v_is_k_prefix ? kv.k : kv.v;
-  const KvStrides& strides = kv.v_is_k_prefix ? kv.k_strides : kv.v_strides;
   buffer.resize(state.acc.size());
-  load_row(kv.dtype, values, key_offset(p, s, seen.key, kv_head, strides), buffer);
+  load_kv_row(kv, {.is_v = true, .slot = slot_of(p, s, seen.key), .head = kv_head}, buffer);
   for (size_t d = 0; d < buffer.size(); ++d) {
     state.acc[d] += seen.weight * static_cast<T>(buffer[d]);
     if (std::fabs(buffer[d]) > state.max_abs_value) state.max_abs_value = std::fabs(buffer[d]);

@@ -2,11 +2,14 @@
 #include "backends/reference/reference_backend.hpp"
 
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "backends/reference/element.hpp"
+#include "backends/reference/kv_element.hpp"
 #include "backends/reference/reference.hpp"
 
 namespace attnrt::reference {
@@ -74,7 +77,7 @@ struct StoreRow {
   int32_t position;
 };
 
-void store_row(const StoreRow& row, DType dtype, void* cache, int64_t offset) {
+void store_row(const StoreRow& row, const KvView& kv, const KvRow& place) {
   const ConstTensorView& source = row.source;
   const int64_t first = row.token * source.strides[0] + row.head * source.strides[1];
   std::vector<double> values(static_cast<size_t>(source.shape[2]));
@@ -82,15 +85,37 @@ void store_row(const StoreRow& row, DType dtype, void* cache, int64_t offset) {
     values[d] = load(source.dtype, source.data, first + static_cast<int64_t>(d));
   }
   rotate(row.rotary, row.position, values.data());
+  // Padding of packed16.
+  if (kv.layout == KvLayout::kPacked16) values.resize((values.size() + 15) / 16 * 16, 0.0);
   for (size_t d = 0; d < values.size(); ++d) {
-    store(dtype, cache, offset + static_cast<int64_t>(d), values[d]);
+    store_kv(kv, place, static_cast<int64_t>(d), values[d]);
   }
 }
 
-int64_t slot_offset(const KvView& kv, const KvStrides& strides, int64_t slot, int64_t head) {
-  if (kv.page_size == 0) return slot * strides.token + head * strides.head;
-  return slot / kv.page_size * strides.page + slot % kv.page_size * strides.token +
-         head * strides.head;
+// packed16: all 16 slots that `slot` is the first of become zeros, padding included.
+void open_group(const KvView& kv, int64_t slot) {
+  for (const bool is_v : {false, true}) {
+    const int64_t padded = ((is_v ? kv.head_dim_v : kv.head_dim) + int64_t{15}) / 16 * 16;
+    for (int64_t head = 0; head < kv.num_heads_kv; ++head) {
+      for (int64_t t = 0; t < 16; ++t) {
+        for (int64_t d = 0; d < padded; ++d) store_kv(kv, {is_v, slot + t, head}, d, 0.0);
+      }
+    }
+  }
+}
+
+// Bits, not values: payloads of NaN too.
+void copy_row(const KvView& from, const KvView& to, const KvRow& row) {
+  const int64_t dim = row.is_v ? to.head_dim_v : to.head_dim;
+  const int64_t element = size_of(to.dtype);
+  const auto* source = static_cast<const std::byte*>(row.is_v ? from.v : from.k);
+  auto* target = static_cast<std::byte*>(row.is_v ? to.v : to.k);
+  for (int64_t d = 0; d < dim; ++d) {
+    std::memcpy(target + kv_element(to, row, d) * element,
+                source + kv_element(from, row, d) * element, static_cast<size_t>(element));
+  }
+  if (to.layout != KvLayout::kPacked16) return;
+  for (int64_t d = dim; d % 16 != 0; ++d) store_kv(to, row, d, 0.0);
 }
 
 // One row and head of a merge, as it is folded.
@@ -182,9 +207,6 @@ class ReferenceBackend final : public Backend {
   [[nodiscard]] int32_t num_threads(const BackendState&) const noexcept override { return 1; }
 
   Status supports(const PlanData&, const AttendArgs& args) const override {
-    if (args.kv.layout == KvLayout::kPacked16) {
-      return Status(Code::kUnsupported, "kv.layout is packed16, this backend does not know it yet");
-    }
     if (args.q.device != Device::kCpu || args.kv.device != Device::kCpu) {
       return Status(Code::kUnsupported, "the reference backend reads tensors on the CPU only");
     }
@@ -205,19 +227,31 @@ class ReferenceBackend final : public Backend {
 
   Status append(BackendState&, const AppendTask& task) const override {
     const AppendArgs& args = *task.args;
-    if (args.kv.layout == KvLayout::kPacked16) {
-      return Status(Code::kUnsupported, "kv.layout is packed16, this backend does not know it yet");
-    }
     const RotaryView no_rotary;
+    // Groups are opened before any token is written: slots come in any order.
+    for (int64_t token = 0; token < task.total_new; ++token) {
+      const int64_t slot = task.place(task, token).slot;
+      const bool packed16 = args.kv.layout == KvLayout::kPacked16;
+      if (packed16 && slot >= 0 && slot % 16 == 0) open_group(args.kv, slot);
+    }
     for (int64_t token = 0; token < task.total_new; ++token) {
       const AppendPlace place = task.place(task, token);
       if (place.slot < 0) continue;
       for (int64_t head = 0; head < args.kv.num_heads_kv; ++head) {
-        store_row({args.k, token, head, args.rotary, place.rotary_position}, args.kv.dtype,
-                  args.kv.k, slot_offset(args.kv, args.kv.k_strides, place.slot, head));
+        store_row({args.k, token, head, args.rotary, place.rotary_position}, args.kv,
+                  {false, place.slot, head});
         if (args.kv.v_is_k_prefix) continue;
-        store_row({args.v, token, head, no_rotary, 0}, args.kv.dtype, args.kv.v,
-                  slot_offset(args.kv, args.kv.v_strides, place.slot, head));
+        store_row({args.v, token, head, no_rotary, 0}, args.kv, {true, place.slot, head});
+      }
+    }
+    return {};
+  }
+
+  Status convert(BackendState&, const KvView& from, const KvView& to) const override {
+    for (int64_t slot = 0; slot < from.num_tokens; ++slot) {
+      for (int64_t head = 0; head < from.num_heads_kv; ++head) {
+        copy_row(from, to, {false, slot, head});
+        if (!from.v_is_k_prefix) copy_row(from, to, {true, slot, head});
       }
     }
     return {};

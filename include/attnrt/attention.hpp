@@ -217,6 +217,12 @@ struct AppendArgs {
 /// Two tokens with one slot: which one stays is unspecified.
 Status append_kv(Context& context, const AppendArgs& args);
 
+/// Copies a paged cache into another layout (nhd, hnd, packed16), or into the same one with other
+/// strides: every slot of every page, bit for bit, so unused slots keep what they held; padding of
+/// packed16 becomes zeros. The views must agree in dtype, pages, heads and head dims and must not
+/// overlap. Runs on all threads of the context. Errors: InvalidArgument, Unsupported.
+Status convert_kv(Context& context, const KvView& from, const KvView& to);
+
 /// A finished result over some keys: out and its natural log-sum-exp in (Hq, total_q).
 struct StateView {
   ConstTensorView out;         // (total_q, Hq, Dv)

@@ -118,6 +118,8 @@ constinit const KernelTable kAvx2Kernels = {
     .merge = merge_rows<Avx2>,
     .store = store_heads<Avx2>,
     .merge_states = merge_states<Avx2>,
+    .pack_group = nullptr,
+    .unpack_group = nullptr,
 };
 
 }  // namespace attnrt::cpu

@@ -137,6 +137,8 @@ constinit const KernelTable kAvx512Kernels = {
     .merge = merge_rows<Avx512>,
     .store = store_heads<Avx512>,
     .merge_states = merge_states<Avx512>,
+    .pack_group = nullptr,
+    .unpack_group = nullptr,
 };
 
 }  // namespace attnrt::cpu

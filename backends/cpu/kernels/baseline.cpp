@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every CPU can run: SSE2 on x86-64, xsimd's default elsewhere. Fills every slot.
 #include "backends/cpu/kernels/generic/attend_inl.hpp"
+#include "backends/cpu/kernels/generic/packed16_inl.hpp"
 #include "backends/cpu/kernels/generic/store_inl.hpp"
 
 #if defined(__x86_64__)
@@ -84,6 +85,8 @@ constinit const KernelTable kBaselineKernels = {
     .merge = merge_rows<Baseline>,
     .store = store_heads<Baseline>,
     .merge_states = merge_states<Baseline>,
+    .pack_group = pack_group,
+    .unpack_group = unpack_group,
 };
 
 }  // namespace attnrt::cpu

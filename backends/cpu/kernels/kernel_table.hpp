@@ -114,10 +114,33 @@ struct MergeStatesTask {
   float* scratch;    // head_dim_v floats
 };
 
+/// Keys of one 16-key group of a packed16 cache, K or V of one head, as bits of the cache's dtype.
+struct GroupTask {
+  DType dtype;
+  bool is_v;
+  int64_t columns;          // of each row, padding included: a multiple of 16
+  int32_t v_keys;           // 16 or 32, see kv_cache.hpp
+  const void* const* rows;  // [count]
+  int32_t first, count;     // lanes that are written; 16: the whole group
+  void* group;              // its first element
+};
+
+/// The way back: all 16 keys.
+struct UngroupTask {
+  DType dtype;
+  bool is_v;
+  int64_t columns;
+  int32_t v_keys;
+  const void* group;
+  void* const* rows;  // [16]
+};
+
 using AttendKernel = void (*)(const AttendTask&);
 using MergeKernel = void (*)(const MergeTaskRows&);
 using StoreKernel = void (*)(const StoreTask&);
 using MergeStatesKernel = void (*)(const MergeStatesTask&);
+using PackGroupKernel = void (*)(const GroupTask&);
+using UnpackGroupKernel = void (*)(const UngroupTask&);
 
 /// A null slot means "no better than the next table": dispatch overlays tables worst to best.
 struct KernelTable {
@@ -127,6 +150,8 @@ struct KernelTable {
   MergeKernel merge;
   StoreKernel store;
   MergeStatesKernel merge_states;
+  PackGroupKernel pack_group;
+  UnpackGroupKernel unpack_group;
 };
 
 extern const KernelTable kBaselineKernels;

@@ -21,6 +21,8 @@ TEST_CASE("baseline fills every slot, needs nothing and stands last") {
   CHECK((last.merge != nullptr));
   CHECK((last.store != nullptr));
   CHECK((last.merge_states != nullptr));
+  CHECK((last.pack_group != nullptr));
+  CHECK((last.unpack_group != nullptr));
 }
 
 TEST_CASE("every table that runs here can be named; its own slots win, others are filled") {
