@@ -9,6 +9,7 @@
 #include <string>
 
 #include "attnrt/runtime.hpp"
+#include "perf/lines_command.hpp"
 #include "perf/replay_command.hpp"
 #include "perf/sweep_command.hpp"
 
@@ -16,7 +17,8 @@ namespace attnrt::perf {
 namespace {
 
 constexpr const char* kDescription =
-    "Measures libattnrt: replay runs real serving traffic through it, sweep measures single calls.";
+    "Measures libattnrt: replay runs real serving traffic through it, sweep measures single calls, "
+    "lines measures the calls that its CPU kernels are held to.";
 
 constexpr const char* kExitCodes =
     "Exit codes: 0 done; 1 a check or the library failed; 2 bad input; 130 Ctrl-C, after what was\n"
@@ -45,7 +47,7 @@ int run_parsed(const CLI::App& app, CommandIo& io,
     refuse_empty_words(*command);
     return (*run)(io);
   }
-  return report_bad_input(io, "a subcommand is required: replay or sweep");
+  return report_bad_input(io, "a subcommand is required: replay, sweep or lines");
 }
 
 }  // namespace
@@ -57,11 +59,12 @@ int run_main(int argc, const char* const* argv, CommandIo& io) {
     app.set_version_flag("--version", "attnrt-perf " + std::string(Runtime::version()));
     // None is reported by run_parsed: asking here would hide which word was not understood.
     app.require_subcommand(0, 1);
-    CommandRun replay, sweep;
+    CommandRun replay, sweep, lines;
     CLI::App* replay_app = add_replay_command(app, replay);
     CLI::App* sweep_app = add_sweep_command(app, sweep);
+    CLI::App* lines_app = add_lines_command(app, lines);
     app.parse(argc, argv);
-    return run_parsed(app, io, {{replay_app, &replay}, {sweep_app, &sweep}});
+    return run_parsed(app, io, {{replay_app, &replay}, {sweep_app, &sweep}, {lines_app, &lines}});
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error, io.out, io.err);
     return report_bad_input(io, error.what());

@@ -124,6 +124,38 @@ void write_horizontal(std::ostream& out, const Report& report) {
   out << '\n';
 }
 
+// A bar would end the cell.
+std::string markdown_cell(const Value& value, int decimals) {
+  std::string text = shown(value, decimals);
+  for (size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2)
+    text.insert(at, 1, '\\');
+  return text;
+}
+
+void write_markdown(std::ostream& out, const Report& report) {
+  for (const Fact& fact : report.environment) {
+    out << fmt::format("- {}: {}\n", fact.title, shown(fact.value, 1));
+  }
+  out << "\n|";
+  for (const Column& column : report.columns) {
+    if (!column.in_table) continue;
+    out << ' ' << column.title << (column.unit.empty() ? "" : ", " + column.unit) << " |";
+  }
+  out << "\n|";
+  for (const Column& column : report.columns) {
+    if (column.in_table) out << "---|";
+  }
+  for (const std::vector<Value>& row : report.rows) {
+    out << "\n|";
+    for (size_t i = 0; i < row.size(); ++i) {
+      const Column& column = report.columns[i];
+      if (column.in_table) out << ' ' << markdown_cell(row[i], column.decimals) << " |";
+    }
+  }
+  out << '\n';
+  for (const std::string& note : report.notes) out << '\n' << note << '\n';
+}
+
 std::string csv_text(const std::string& text) {
   if (text.find_first_of(",\"\n") == std::string::npos) return text;
   std::string quoted = "\"";
@@ -189,24 +221,30 @@ void write_json(std::ostream& out, const Report& report) {
 void write_report(std::ostream& out, const Report& report, Format format) {
   if (format == Format::kJson) return write_json(out, report);
   if (format == Format::kCsv) return write_csv(out, report);
+  if (format == Format::kMarkdown) return write_markdown(out, report);
   write_environment(out, report.environment);
   report.vertical ? write_vertical(out, report) : write_horizontal(out, report);
   for (const std::string& note : report.notes) out << note << '\n';
 }
 
 void add_output_options(CLI::App& app, OutputOptions& options) {
-  static const std::map<std::string, Format> kFormats{
-      {"table", Format::kTable}, {"csv", Format::kCsv}, {"json", Format::kJson}};
+  static const std::map<std::string, Format> kFormats{{"table", Format::kTable},
+                                                      {"markdown", Format::kMarkdown},
+                                                      {"csv", Format::kCsv},
+                                                      {"json", Format::kJson}};
+  const char* const help = options.format == Format::kMarkdown
+                               ? "table (for people), markdown, csv or json [markdown]"
+                               : "table (for people), markdown, csv or json [table]";
   app.add_option_function<std::string>(
          "--format",
          [&options](const std::string& name) {
            const auto found = kFormats.find(name);
            if (found == kFormats.end()) {
-             throw BadInput("--format is '" + name + "'; known: table, csv, json");
+             throw BadInput("--format is '" + name + "'; known: table, markdown, csv, json");
            }
            options.format = found->second;
          },
-         "table (for people), csv or json [table]")
+         help)
       ->type_name("NAME");
   app.add_option("--output", options.file, "write the report to this file [standard output]")
       ->type_name("FILE");

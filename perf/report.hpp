@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a command has measured, and how it is printed: a table for people, CSV or JSON for programs.
+// What a command has measured, and how it is printed: a table for people (on a terminal, or as
+// Markdown to be kept), CSV or JSON for programs.
 #pragma once
 
 #include <cstdint>
@@ -40,10 +41,10 @@ struct Report {
   std::vector<Column> columns;
   std::vector<std::vector<Value>> rows;  // one value per column
   bool vertical = false;                 // table: one line per column (few rows, many columns)
-  std::vector<std::string> notes;        // table only: sentences below it
+  std::vector<std::string> notes;        // tables only: sentences below it
 };
 
-enum class Format : uint8_t { kTable, kCsv, kJson };
+enum class Format : uint8_t { kTable, kCsv, kJson, kMarkdown };
 
 /// JSON is {"environment": {fact: value, ..}, "rows": [{column: value, ..}, ..]}.
 void write_report(std::ostream& out, const Report& report, Format format);
@@ -53,6 +54,7 @@ struct OutputOptions {
   Format format = Format::kTable;
   std::string file;  // empty: standard output
 };
+/// The help names options.format as the default.
 void add_output_options(CLI::App& app, OutputOptions& options);
 
 /// The stream that a report goes to. Opened before any work is done, so that a file that cannot

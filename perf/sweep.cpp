@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "perf/arithmetic.hpp"
+#include "perf/cache_info.hpp"
 #include "perf/multiply_probe.hpp"
 #include "perf/probe_dispatch.hpp"
 #include "perf/read_probe.hpp"
@@ -123,6 +124,16 @@ Status take_turns(std::span<CallSamples> calls, Context& context, const CommandI
 }
 
 }  // namespace
+
+ColdRule cold_rule_here() {
+  constexpr int64_t kModestBytes = int64_t{1} << 30;  // where the system does not say how much
+  ColdRule rule;
+  rule.llc_bytes = last_level_cache_bytes();
+  rule.rotation_bytes = rotation_bytes_for(rule.llc_bytes);
+  const int64_t available = memory_room_bytes();
+  rule.budget_bytes = available > 0 ? available / 5 * 2 : kModestBytes;
+  return rule;
+}
 
 ProbeTeam& SweepRunner::team(int32_t num_threads) {
   if (team_ == nullptr || team_->num_threads() != num_threads) {

@@ -25,6 +25,13 @@ struct SweepSettings {
   ColdRule cold_rule;  // budget for the copies of K and V; the probe takes as much again
 };
 
+/// SweepResult::lost_share above which a row says more about the other processes of the machine
+/// than about its call.
+inline constexpr double kLostShare = 0.03;
+
+/// The copies and the probe's memory leave a fifth of what is available to everything else.
+ColdRule cold_rule_here();
+
 /// What was measured of one combination.
 struct SweepResult {
   std::string isa;      // that ran

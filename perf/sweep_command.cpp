@@ -7,15 +7,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <memory>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#include "perf/cache_info.hpp"
-#include "perf/environment.hpp"
+#include "perf/context_pool.hpp"
 #include "perf/parse.hpp"
 #include "perf/progress.hpp"
 #include "perf/report.hpp"
@@ -102,59 +99,23 @@ SweepSettings parse_settings(const SweepOptions& options) {
   settings.cold = options.cache == "cold";
   settings.repeat.noise = options.noise_percent / 100.0;
   settings.repeat.max_seconds = options.max_seconds;
-  settings.cold_rule.llc_bytes = last_level_cache_bytes();
-  settings.cold_rule.rotation_bytes = options.rotation.empty()
-                                          ? rotation_bytes_for(settings.cold_rule.llc_bytes)
-                                          : parse_count("--rotation", options.rotation);
-  // The copies and the probe's memory, and a fifth left to everything else. Where the system does
-  // not say how much there is, a modest guess.
-  const int64_t available = memory_room_bytes();
-  settings.cold_rule.budget_bytes = available > 0 ? available / 5 * 2 : int64_t{1} << 30;
+  settings.cold_rule = cold_rule_here();
+  if (!options.rotation.empty()) {
+    settings.cold_rule.rotation_bytes = parse_count("--rotation", options.rotation);
+  }
   return settings;
 }
 
-/// One context per number of threads and ISA. Made before anything is measured, so that a wrong
-/// name costs nothing.
-class Contexts {
- public:
-  Contexts(const SweepLists& lists, const std::string& backend) {
-    for (const std::string& isa : lists.isas) {
-      for (const int64_t threads : lists.threads) {
-        ContextOptions options;
-        options.backend = backend;
-        options.isa = isa;
-        options.num_threads = static_cast<int32_t>(threads);
-        const Status status = Context::create(options, contexts_[{threads, isa}]);
-        if (!status.ok()) throw BadInput(status.message());
-      }
+/// Makes all contexts before anything is measured, so that a wrong name costs nothing.
+void make_contexts(const SweepLists& lists, ContextPool& contexts) {
+  for (const std::string& isa : lists.isas) {
+    for (const int64_t threads : lists.threads) {
+      Context* context = nullptr;
+      const Status status = contexts.get(threads, isa, context);
+      if (!status.ok()) throw BadInput(status.message());
     }
   }
-
-  Context& of(const SweepCase& sweep_case) {
-    return contexts_.at({int64_t{sweep_case.threads}, sweep_case.isa});
-  }
-
- private:
-  std::map<std::pair<int64_t, std::string>, Context> contexts_;
-};
-
-std::vector<Fact> sweep_environment(const Context& context, const SweepSettings& settings) {
-  std::vector<Fact> facts = read_environment(context);
-  // These change from row to row.
-  std::erase_if(facts, [](const Fact& fact) {
-    return fact.key == "threads" || fact.key == "isa" || fact.key == "isa_reason";
-  });
-  const ColdRule& rule = settings.cold_rule;
-  facts.push_back({"last_level_cache_mb", "last-level cache MB", rule.llc_bytes >> 20});
-  facts.push_back({"cache", "K and V", settings.cold ? "cold" : "hot in the caches"});
-  if (settings.cold) {
-    facts.push_back({"rotation_mb", "rotation MB", rule.rotation_bytes >> 20});
-  }
-  return facts;
 }
-
-// Above this a row says more about the other processes of the machine than about its call.
-constexpr double kLostShare = 0.03;
 
 /// What happened besides the rows.
 struct SweepOutcome {
@@ -164,7 +125,7 @@ struct SweepOutcome {
 };
 
 SweepOutcome measure_all(const std::vector<SweepCase>& cases, const SweepSettings& settings,
-                         Contexts& contexts, CommandIo& io, Report& report) {
+                         ContextPool& contexts, CommandIo& io, Report& report) {
   SweepOutcome outcome;
   SweepRunner runner(settings);
   Progress progress(io.err, io.show_progress, static_cast<int64_t>(cases.size()));
@@ -172,7 +133,9 @@ SweepOutcome measure_all(const std::vector<SweepCase>& cases, const SweepSetting
     const auto done = static_cast<int64_t>(report.rows.size() + outcome.skipped);
     progress.update(done, describe(sweep_case));
     SweepResult result;
-    const Status status = runner.measure(sweep_case, contexts.of(sweep_case), io, result);
+    Context* context = nullptr;
+    Status status = contexts.get(sweep_case.threads, sweep_case.isa, context);
+    if (status.ok()) status = runner.measure(sweep_case, *context, io, result);
     if (status.ok()) {
       report.rows.push_back(sweep_row(sweep_case, result, settings.cold));
       outcome.disturbed = outcome.disturbed || result.lost_share > kLostShare;
@@ -198,12 +161,15 @@ int run_sweep(const SweepOptions& options, CommandIo& io) {
   std::vector<std::string> skipped;
   const std::vector<SweepCase> cases = expand(lists, static_cast<float>(options.softcap), skipped);
   if (cases.empty()) throw BadInput("nothing to measure: " + skipped.front());
-  Contexts contexts(lists, options.backend);
+  ContextPool contexts(options.backend);
+  make_contexts(lists, contexts);
   ReportOutput output(options.output, io.out);
   for (const std::string& line : skipped) io.err << "attnrt-perf: skipped " << line << '\n';
 
   Report report;
-  report.environment = sweep_environment(contexts.of(cases.front()), settings);
+  Context* context = nullptr;
+  (void)contexts.get(cases.front().threads, cases.front().isa, context);
+  report.environment = sweep_environment(*context, settings);
   report.columns = sweep_columns(cases);
   const SweepOutcome outcome = measure_all(cases, settings, contexts, io, report);
   if (report.rows.empty() && outcome.skipped == cases.size()) return kExitBadInput;

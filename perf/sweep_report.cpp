@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <string>
 
+#include "perf/environment.hpp"
+
 namespace attnrt::perf {
 namespace {
 
@@ -78,6 +80,21 @@ std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases) {
       hidden("flops"),
       hidden("read_probe_loop"),
   };
+}
+
+std::vector<Fact> sweep_environment(const Context& context, const SweepSettings& settings) {
+  std::vector<Fact> facts = read_environment(context);
+  // These change from row to row.
+  std::erase_if(facts, [](const Fact& fact) {
+    return fact.key == "threads" || fact.key == "isa" || fact.key == "isa_reason";
+  });
+  const ColdRule& rule = settings.cold_rule;
+  facts.push_back({"last_level_cache_mb", "last-level cache MB", rule.llc_bytes >> 20});
+  facts.push_back({"cache", "K and V", settings.cold ? "cold" : "hot in the caches"});
+  if (settings.cold) {
+    facts.push_back({"rotation_mb", "rotation MB", rule.rotation_bytes >> 20});
+  }
+  return facts;
 }
 
 std::vector<Value> sweep_row(const SweepCase& c, const SweepResult& r, bool cold) {

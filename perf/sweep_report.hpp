@@ -17,4 +17,7 @@ std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases);
 /// One value per column.
 std::vector<Value> sweep_row(const SweepCase& sweep_case, const SweepResult& result, bool cold);
 
+/// Facts of a run of rows: machine, build, how cold K and V are.
+std::vector<Fact> sweep_environment(const Context& context, const SweepSettings& settings);
+
 }  // namespace attnrt::perf

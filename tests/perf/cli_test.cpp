@@ -29,11 +29,12 @@ Outcome run(std::vector<const char*> words) {
 
 }  // namespace
 
-TEST_CASE("help names both subcommands, and each has a help of its own") {
+TEST_CASE("help names the subcommands, and each has a help of its own") {
   const Outcome outcome = run({"--help"});
   CHECK(outcome.code == 0);
   CHECK(outcome.out.find("replay") != std::string::npos);
   CHECK(outcome.out.find("sweep") != std::string::npos);
+  CHECK(outcome.out.find("lines") != std::string::npos);
   CHECK(outcome.err.empty());
   const Outcome replay = run({"replay", "--help"});
   CHECK(replay.code == 0);

@@ -154,7 +154,7 @@ TEST_CASE("bad options are refused by name") {
   CHECK(refusal({"--layout", "packed"}) ==
         "attnrt-perf: --layout is 'packed'; a serving cache has pages: nhd or hnd\n");
   CHECK(refusal({"--format", "xml"}) ==
-        "attnrt-perf: --format is 'xml'; known: table, csv, json\n");
+        "attnrt-perf: --format is 'xml'; known: table, markdown, csv, json\n");
   CHECK(refusal({"--chunk", "0"}).find("--chunk") != std::string::npos);
   CHECK(refusal({"--chunk", "many"}).find("many") != std::string::npos);
   CHECK(refusal({"--page-size", "-16"}).find("--page-size") != std::string::npos);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The three formats of a report, byte by byte where people and programs rely on it.
+// The formats of a report, byte by byte where people and programs rely on it.
 #include "perf/report.hpp"
 
 #include <doctest/doctest.h>
@@ -87,6 +87,22 @@ TEST_CASE("CSV keeps all digits, quotes and leaves empty what was not measured")
         "name,median_us,limit_percent,seed\n"
         "\"say \"\"hi\"\", you\",1234.56,,1\n"
         "long,2,50.04,1234567\n");
+}
+
+TEST_CASE("Markdown has what the table has, and no cell ends early") {
+  Report report = two_rows();
+  report.rows[0][0] = std::string("a|b");
+  report.notes = {"A note."};
+  CHECK(written(report, Format::kMarkdown) ==
+        "- CPU: a, b\n"
+        "- threads: 2\n"
+        "\n"
+        "| name | median, us | limit, % |\n"
+        "|---|---|---|\n"
+        "| a\\|b | 1,234.6 | - |\n"
+        "| long | 2.0 | 50.0 |\n"
+        "\n"
+        "A note.\n");
 }
 
 TEST_CASE("JSON has an environment and rows") {
