@@ -5,6 +5,10 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace attnrt::cpu {
 namespace {
@@ -17,13 +21,15 @@ struct FeatureName {
 constexpr FeatureName kNames[] = {
     {kFeatureAvx2, "avx2"},         {kFeatureFma, "fma"},           {kFeatureF16c, "f16c"},
     {kFeatureAvx512f, "avx512f"},   {kFeatureAvx512cd, "avx512cd"}, {kFeatureAvx512bw, "avx512bw"},
-    {kFeatureAvx512dq, "avx512dq"}, {kFeatureAvx512vl, "avx512vl"},
+    {kFeatureAvx512dq, "avx512dq"}, {kFeatureAvx512vl, "avx512vl"}, {kFeatureAmxTile, "amx-tile"},
+    {kFeatureAmxBf16, "amx-bf16"},  {kFeatureAmxInt8, "amx-int8"},
 };
 
 #if defined(__x86_64__) || defined(__i386__)
 
-constexpr uint32_t kYmmState = 0x06;  // XMM and YMM
-constexpr uint32_t kZmmState = 0xe6;  // and opmask, ZMM low, ZMM high
+constexpr uint32_t kYmmState = 0x06;      // XMM and YMM
+constexpr uint32_t kZmmState = 0xe6;      // and opmask, ZMM low, ZMM high
+constexpr uint32_t kTileState = 0x60000;  // the shapes of tiles and their data
 
 // Inline assembly, because the intrinsic needs -mxsave and this file is compiled without -m flags.
 uint32_t saved_registers() noexcept {
@@ -34,6 +40,18 @@ uint32_t saved_registers() noexcept {
 }
 
 bool has_bit(uint32_t word, int bit) noexcept { return ((word >> bit) & 1u) != 0; }
+
+// Linux saves 8 KiB of tiles per thread only for processes that ask; it may say no, for a signal
+// stack that is too small or by a filter of system calls.
+bool tiles_granted() noexcept {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM, in no header of Debian 12
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
 
 uint32_t detect() noexcept {
   uint32_t eax = 0;
@@ -58,6 +76,11 @@ uint32_t detect() noexcept {
   set(zmm && has_bit(ebx, 28), kFeatureAvx512cd);
   set(zmm && has_bit(ebx, 30), kFeatureAvx512bw);
   set(zmm && has_bit(ebx, 31), kFeatureAvx512vl);
+  if (has_bit(edx, 24) && (saved & kTileState) == kTileState && tiles_granted()) {
+    set(true, kFeatureAmxTile);
+    set(has_bit(edx, 22), kFeatureAmxBf16);
+    set(has_bit(edx, 25), kFeatureAmxInt8);
+  }
   return bits;
 }
 

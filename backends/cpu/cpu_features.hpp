@@ -17,9 +17,14 @@ enum CpuFeature : uint32_t {
   kFeatureAvx512bw = 1u << 5,
   kFeatureAvx512dq = 1u << 6,
   kFeatureAvx512vl = 1u << 7,
+  // Set only where the kernel lets this process use the tile registers.
+  kFeatureAmxTile = 1u << 10,
+  kFeatureAmxBf16 = 1u << 11,
+  kFeatureAmxInt8 = 1u << 12,
 };
 
-/// Bits of this machine; found once.
+/// Bits of this machine; found once. Where the CPU has AMX, the first call asks the operating
+/// system for its registers on behalf of the process; not granted means that the bits are not set.
 uint32_t cpu_features() noexcept;
 
 /// "avx512f missing", "avx2, fma missing"; empty when `have` covers `needs`.

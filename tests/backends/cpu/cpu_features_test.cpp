@@ -4,6 +4,11 @@
 
 #include <doctest/doctest.h>
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace attnrt::cpu {
 namespace {
 
@@ -31,6 +36,21 @@ TEST_CASE("detection agrees with the compiler's run time") {
   CHECK(bits == 0);
 #endif
 }
+
+#if defined(__x86_64__) && defined(__linux__)
+
+// ARCH_GET_XCOMP_PERM: what Linux lets this process use.
+TEST_CASE("AMX is there exactly where the operating system has granted its registers") {
+  constexpr uint64_t kTileData = uint64_t{1} << 18;
+  const bool found = (cpu_features() & kFeatureAmxTile) != 0;
+  uint64_t granted = 0;
+  const bool known = syscall(SYS_arch_prctl, 0x1022, &granted) == 0;
+  CHECK(found == (known && (granted & kTileData) != 0));
+  if (!found) CHECK((cpu_features() & (kFeatureAmxBf16 | kFeatureAmxInt8)) == 0);
+  CHECK(missing_features(kFeatureAmxTile | kFeatureAmxBf16, 0) == "amx-tile, amx-bf16 missing");
+}
+
+#endif
 
 }  // namespace
 }  // namespace attnrt::cpu
