@@ -16,7 +16,8 @@ namespace attnrt::test {
 namespace {
 
 constexpr std::array kDTypes = {DType::kF32, DType::kBF16, DType::kF16};
-constexpr std::array kLayouts = {KvLayout::kPacked, KvLayout::kNHD, KvLayout::kHND};
+constexpr std::array kLayouts = {KvLayout::kPacked, KvLayout::kNHD, KvLayout::kHND,
+                                 KvLayout::kPacked16};
 constexpr std::array kPageSizes = {1, 7, 16, 17, 64, 256, 1000};
 constexpr std::array kGroups = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16};
 
@@ -80,8 +81,8 @@ enum Factor {
   kLseFactor
 };
 
-std::vector<int> factor_levels() {
-  return {static_cast<int>(kLayouts.size()),
+std::vector<int> factor_levels(bool packed16) {
+  return {static_cast<int>(kLayouts.size()) - (packed16 ? 0 : 1),
           static_cast<int>(kPageSizes.size()),
           static_cast<int>(kGroups.size()),
           static_cast<int>(kDims.size()),
@@ -113,7 +114,8 @@ class ShapeMaker {
     shape_.page_size = kPageSizes[index(kPageSizeFactor)];
     shape_.csr = level(kCsrFactor) == 1 && shape_.layout != KvLayout::kPacked;
     shape_.padded = level(kPaddedFactor) == 1;
-    shape_.mla = dims.mla;
+    shape_.mla = dims.mla && !packed16();
+    if (packed16()) shape_.page_size = round_up(shape_.page_size);
     shape_.q_dtype = kDTypes[index(kQDTypeFactor)];
     shape_.out_dtype = kDTypes[index(kOutDTypeFactor)];
     AttentionSpec& spec = shape_.spec;
@@ -135,6 +137,9 @@ class ShapeMaker {
     return static_cast<int32_t>(random_() % static_cast<uint64_t>(std::max(n, 1)));
   }
   int32_t between(int32_t low, int32_t high) { return low + below(high - low + 1); }
+
+  [[nodiscard]] bool packed16() const { return shape_.layout == KvLayout::kPacked16; }
+  static int32_t round_up(int32_t keys) { return (keys + 15) / 16 * 16; }
 
   int32_t key_count() {
     switch (level(kSpanFactor)) {
@@ -202,7 +207,10 @@ class ShapeMaker {
   }
 
   void pad_left() {
-    for (SequenceShape& s : shape_.sequences) s.leftpad = below(3) == 0 ? 0 : between(1, 40);
+    for (SequenceShape& s : shape_.sequences) {
+      s.leftpad = below(3) == 0 ? 0 : between(1, 40);
+      if (packed16()) s.leftpad = round_up(s.leftpad);
+    }
   }
 
   void add_spare_slots() {
@@ -282,15 +290,16 @@ std::string check_case(Context& context, const Problem& problem, const Expected&
 
 int conformance_problems() { return kSlowBuild ? 600 : 1700; }
 
-int check_conformance(std::span<NamedContext> contexts, DType kv_dtype, int count, uint64_t seed) {
+int check_conformance(std::span<NamedContext> contexts, const SuiteCaches& caches, int count,
+                      uint64_t seed) {
   constexpr int kEnoughFailures = 5;
-  PairSampler sampler(factor_levels(), seed);
+  PairSampler sampler(factor_levels(caches.packed16), seed);
   int cases = 0;
   int failures = 0;
   for (int i = 0; i < count && failures < kEnoughFailures; ++i) {
     const std::vector<int> point = sampler.next();
     const uint64_t problem_seed = seed * 100'000 + static_cast<uint64_t>(i);
-    const Problem problem(ShapeMaker(point, kv_dtype, problem_seed).make());
+    const Problem problem(ShapeMaker(point, caches.dtype, problem_seed).make());
     const Expected expected = expect(problem);
     for (NamedContext& named : contexts) {
       const std::string wrong = check_case(named.context, problem, expected, point[kLseFactor]);

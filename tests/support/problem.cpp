@@ -9,6 +9,7 @@
 #include <random>
 
 #include "backends/reference/element.hpp"
+#include "backends/reference/kv_element.hpp"
 
 namespace attnrt::test {
 namespace {
@@ -39,22 +40,24 @@ struct RowFill {
   double scale;
 };
 
-void fill_row(const RowFill& fill, DType dtype, void* data, int64_t offset, int64_t dim) {
+// The value of column d.
+double value_of(const RowFill& fill, int64_t d) {
   const uint64_t row = mix(mix(mix(fill.seed) ^ fill.stream) ^ static_cast<uint64_t>(fill.a)) ^
                        mix(static_cast<uint64_t>(fill.b));
-  for (int64_t d = 0; d < dim; ++d) {
-    const uint64_t bits = mix(row + static_cast<uint64_t>(d)) >> 40;
-    const double value = static_cast<double>(bits) * 0x1p-23 - 1.0;
-    reference::store(dtype, data, offset + d, fill.scale * value);
-  }
+  const uint64_t bits = mix(row + static_cast<uint64_t>(d)) >> 40;
+  return fill.scale * (static_cast<double>(bits) * 0x1p-23 - 1.0);
 }
+
+void fill_row(const RowFill& fill, DType dtype, void* data, int64_t offset, int64_t dim) {
+  for (int64_t d = 0; d < dim; ++d) reference::store(dtype, data, offset + d, value_of(fill, d));
+}
+
+int64_t padded(int64_t dim) { return (dim + 15) / 16 * 16; }
 
 }  // namespace
 
 double hashed(uint64_t seed, uint64_t stream, int64_t a, int64_t b) {
-  float value = 0.0f;
-  fill_row({seed, stream, a, b, 1.0}, DType::kF32, &value, 0, 1);
-  return value;
+  return static_cast<float>(value_of({seed, stream, a, b, 1.0}, 0));
 }
 
 double Output::at(int64_t token, int64_t head, int64_t d) const {
@@ -168,7 +171,10 @@ void Problem::make_strides() {
   const auto strides_for = [&](int64_t dim) {
     const int64_t heads = shape_.spec.num_heads_kv;
     KvStrides s;
-    if (shape_.layout == KvLayout::kHND) {
+    if (shape_.layout == KvLayout::kPacked16) {
+      s.head = shape_.page_size * padded(dim) + 64 * pad;
+      s.page = heads * s.head + 128 * pad;
+    } else if (shape_.layout == KvLayout::kHND) {
       s.token = dim + pad;
       s.head = shape_.page_size * s.token + pad;
       s.page = heads * s.head + 2 * pad;
@@ -181,6 +187,10 @@ void Problem::make_strides() {
   };
   k_strides_ = strides_for(shape_.spec.head_dim);
   v_strides_ = strides_for(dim_v_);
+  if (shape_.layout == KvLayout::kPacked16 && !shape_.padded) {
+    // Both in one page: its strides are those of K and V one after the other.
+    k_strides_ = v_strides_ = strides_for(padded(shape_.spec.head_dim) + padded(dim_v_));
+  }
   q_strides_[2] = 1;
   q_strides_[1] = shape_.spec.head_dim + pad;
   q_strides_[0] = shape_.spec.num_heads_q * q_strides_[1] + 2 * pad;
@@ -202,35 +212,48 @@ void Problem::fill_q() {
   }
 }
 
-int64_t Problem::kv_offset(size_t seq, int64_t key, int64_t head, const KvStrides& strides) const {
+int64_t Problem::slot_of(size_t seq, int64_t key) const {
   const int64_t slot = shape_.sequences[seq].leftpad + key;
-  if (shape_.layout == KvLayout::kPacked) {
-    return (cu_seqlens_k_[seq] + slot) * strides.token + head * strides.head;
-  }
+  if (shape_.layout == KvLayout::kPacked) return cu_seqlens_k_[seq] + slot;
   const int64_t first = shape_.csr ? indptr_[seq] : static_cast<int64_t>(seq) * max_pages_;
   const int64_t page = pages[static_cast<size_t>(first + slot / shape_.page_size)];
-  return page * strides.page + slot % shape_.page_size * strides.token + head * strides.head;
+  return page * shape_.page_size + slot % shape_.page_size;
+}
+
+void Problem::fill_kv_row(bool is_v, size_t seq, int64_t key, int64_t head) {
+  const SequenceShape& s = shape_.sequences[seq];
+  const int64_t dim = is_v ? dim_v_ : shape_.spec.head_dim;
+  const RowFill fill{shape_.seed, is_v ? kStreamV : kStreamK, id_of(seq) * 4096 + head,
+                     s.first_key + key, 1.0};
+  const KvView view = kv();
+  const reference::KvRow row{is_v, slot_of(seq, key), head};
+  if (shape_.layout != KvLayout::kPacked16) {
+    fill_row(fill, view.dtype, is_v ? view.v : view.k, reference::kv_element(view, row, 0), dim);
+    return;
+  }
+  const bool unused = key >= s.kv_len;  // zeros, as append_kv leaves them
+  for (int64_t d = 0; d < padded(dim); ++d) {
+    reference::store_kv(view, row, d, d < dim && !unused ? value_of(fill, d) : 0.0);
+  }
 }
 
 void Problem::fill_kv() {
   const auto element = static_cast<size_t>(size_of(shape_.kv_dtype));
   const bool packed = shape_.layout == KvLayout::kPacked;
+  const bool packed16 = shape_.layout == KvLayout::kPacked16;
   const int64_t units = packed ? cu_seqlens_k_.back() : num_pages_;
   const auto size = [&](const KvStrides& s) {
     return static_cast<size_t>(units * (packed ? s.token : s.page)) * element;
   };
   k_.assign(size(k_strides_), kPoison);
-  if (!shape_.mla) v_.assign(size(v_strides_), kPoison);
+  if (!shape_.mla && !(packed16 && !shape_.padded)) v_.assign(size(v_strides_), kPoison);
   for (size_t b = 0; b < shape_.sequences.size(); ++b) {
-    const SequenceShape& s = shape_.sequences[b];
-    for (int64_t key = 0; key < s.kv_len; ++key) {
+    const int64_t kv_len = shape_.sequences[b].kv_len;
+    const int64_t end = packed16 && !kPoisonedGroups ? padded(kv_len) : kv_len;
+    for (int64_t key = 0; key < end; ++key) {
       for (int64_t h = 0; h < shape_.spec.num_heads_kv; ++h) {
-        const int64_t stream = id_of(b) * 4096 + h;
-        fill_row({shape_.seed, kStreamK, stream, s.first_key + key, 1.0}, shape_.kv_dtype,
-                 k_.data(), kv_offset(b, key, h, k_strides_), shape_.spec.head_dim);
-        if (shape_.mla) continue;
-        fill_row({shape_.seed, kStreamV, stream, s.first_key + key, 1.0}, shape_.kv_dtype,
-                 v_.data(), kv_offset(b, key, h, v_strides_), dim_v_);
+        fill_kv_row(false, b, key, h);
+        if (!shape_.mla) fill_kv_row(true, b, key, h);
       }
     }
   }
@@ -290,6 +313,9 @@ KvView Problem::kv() const {
   kv.dtype = shape_.kv_dtype;
   kv.k = k_.data();
   kv.v = shape_.mla ? nullptr : v_.data();
+  if (shape_.layout == KvLayout::kPacked16 && !shape_.padded) {
+    kv.v = k_.data() + shape_.page_size * padded(shape_.spec.head_dim) * size_of(shape_.kv_dtype);
+  }
   const bool packed = shape_.layout == KvLayout::kPacked;
   kv.num_pages = packed ? 0 : num_pages_;
   kv.page_size = packed ? 0 : shape_.page_size;
@@ -354,46 +380,11 @@ void Problem::set_q(size_t seq, int32_t token, int32_t head, int32_t d, double v
 }
 
 void Problem::set_k(size_t seq, int32_t key, int32_t kv_head, int32_t d, double value) {
-  reference::store(shape_.kv_dtype, k_.data(), kv_offset(seq, key, kv_head, k_strides_) + d, value);
+  reference::store_kv(kv(), {false, slot_of(seq, key), kv_head}, d, value);
 }
 
 void Problem::set_v(size_t seq, int32_t key, int32_t kv_head, int32_t d, double value) {
-  reference::store(shape_.kv_dtype, v_.data(), kv_offset(seq, key, kv_head, v_strides_) + d, value);
-}
-
-std::string describe(const ProblemShape& shape) {
-  const AttentionSpec& s = shape.spec;
-  std::string text = std::string(to_string(shape.q_dtype)) + " q, " + to_string(shape.kv_dtype) +
-                     " kv, " + to_string(shape.out_dtype) + " out, " + to_string(shape.layout);
-  if (shape.layout != KvLayout::kPacked) text += "/" + std::to_string(shape.page_size);
-  const auto add = [&](bool condition, const std::string& words) {
-    if (condition) text += ", " + words;
-  };
-  add(true, std::to_string(s.num_heads_q) + "/" + std::to_string(s.num_heads_kv) + " heads of " +
-                std::to_string(s.head_dim) + "/" + std::to_string(s.head_dim_v));
-  add(shape.csr, "csr");
-  add(shape.mla, "mla");
-  add(shape.padded, "padded");
-  add(s.causal, "causal");
-  add(s.window_left >= 0 || s.window_right >= 0,
-      "window " + std::to_string(s.window_left) + ".." + std::to_string(s.window_right));
-  add(s.softcap > 0.0f, "softcap " + std::to_string(s.softcap));
-  add(s.has_alibi, shape.alibi_per_seq ? "alibi per sequence" : "alibi");
-  add(s.has_sinks, "sinks");
-  add(s.softmax_scale.has_value(), "scale " + std::to_string(s.softmax_scale.value_or(0.0f)));
-  add(shape.rotary == Rotary::kHalves, "rotary halves");
-  add(shape.rotary == Rotary::kInterleaved, "rotary interleaved");
-  add(shape.rotary_constant, "constant");
-  add(true, "seed " + std::to_string(shape.seed) + ":");
-  for (size_t b = 0; b < shape.sequences.size() && b < 6; ++b) {
-    const SequenceShape& q = shape.sequences[b];
-    text += " (q " + std::to_string(q.q_len) + ", kv " + std::to_string(q.kv_len);
-    add(q.q_start.has_value(), "start " + std::to_string(q.q_start.value_or(0)));
-    add(q.leftpad != 0, "leftpad " + std::to_string(q.leftpad));
-    add(q.spare != 0, "spare " + std::to_string(q.spare));
-    text += ")";
-  }
-  return text;
+  reference::store_kv(kv(), {true, slot_of(seq, key), kv_head}, d, value);
 }
 
 }  // namespace attnrt::test

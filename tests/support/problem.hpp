@@ -12,14 +12,22 @@
 #include <vector>
 
 #include "attnrt/attnrt.hpp"
+#include "tests/support/aligned_bytes.hpp"
 
 namespace attnrt::test {
+
+/// Whether `attend` of the CPU backend reads packed16; until then its tests leave that layout out.
+inline constexpr bool kCpuAttendsPacked16 = false;
+
+/// Whether slots without a key hold NaN in packed16 even where they share a group with keys, as in
+/// caches that append_kv did not write. With false they hold the zeros that append_kv puts there.
+inline constexpr bool kPoisonedGroups = true;
 
 struct SequenceShape {
   int32_t q_len = 1;
   int32_t kv_len = 1;
   std::optional<int32_t> q_start{};  // default kv_len - q_len
-  int32_t leftpad = 0;               // slots before key 0, poisoned
+  int32_t leftpad = 0;               // slots before key 0, poisoned; packed16: a multiple of 16
   int32_t spare = 0;                 // slots after the last key, poisoned
   int32_t id = -1;                   // default: its number in the batch
   int32_t first_token = 0;           // number of the first query token, for chunks
@@ -38,7 +46,7 @@ struct ProblemShape {
   int32_t page_size = 16;
   bool csr = false;            // block table as CSR; without spare slots, lengths from it too
   bool mla = false;            // V is a prefix of K
-  bool padded = false;         // gaps between rows of q, K, V and out
+  bool padded = false;         // gaps between rows of q, K, V and out; packed16: K and V apart
   bool alibi_per_seq = false;  // slopes (batch * Hq)
   Rotary rotary = Rotary::kNone;
   bool rotary_constant = false;
@@ -98,8 +106,8 @@ class Problem {
   void fill_q();
   void fill_kv();
   void make_tables();
-  [[nodiscard]] int64_t kv_offset(size_t seq, int64_t key, int64_t head,
-                                  const KvStrides& strides) const;
+  void fill_kv_row(bool is_v, size_t seq, int64_t key, int64_t head);
+  [[nodiscard]] int64_t slot_of(size_t seq, int64_t key) const;
   [[nodiscard]] int64_t id_of(size_t seq) const;
 
   ProblemShape shape_;
@@ -112,7 +120,7 @@ class Problem {
   bool give_q_start_ = false;
   bool give_leftpad_ = false;
   std::vector<std::byte> q_, cos_, sin_;
-  mutable std::vector<std::byte> k_, v_;  // a KvView may write, attend does not
+  mutable AlignedBytes k_, v_;  // a KvView may write, attend does not; v_ may be a part of k_
   std::array<int64_t, 3> q_strides_{};
   KvStrides k_strides_, v_strides_;
   int32_t max_position_ = 0;

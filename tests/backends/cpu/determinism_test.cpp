@@ -199,6 +199,17 @@ TEST_SUITE("determinism") {
           CHECK(test::check_same_bits(run_ok(context, other), want) == "");
         }
       }
+      for (const int32_t page_size : {16, 32, 48, 64, 256}) {
+        if (!test::kCpuAttendsPacked16) break;
+        ProblemShape groups = shape;
+        groups.page_size = page_size;
+        groups.layout = KvLayout::kPacked16;
+        groups.csr = page_size == 48;
+        groups.padded = page_size == 32;
+        for (SequenceShape& s : groups.sequences) s.leftpad = page_size == 64 ? 16 : 0;
+        CAPTURE(page_size);
+        CHECK(test::check_same_bits(run_ok(context, groups), want) == "");
+      }
       ProblemShape packed = shape;
       packed.layout = KvLayout::kPacked;
       CHECK(test::check_same_bits(run_ok(context, packed), want) == "");
