@@ -60,6 +60,15 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begin_;
 };
 
+// The same for every item of a call, and for calls of any batch, row count and layout: results
+// depend on none of them.
+AttendKernel choose_kernel(const KernelTable& table, const PlanData& plan, const AttendArgs& args) {
+  const bool bf16 = args.q.dtype == DType::kBF16 && args.kv.dtype == DType::kBF16;
+  const bool dot = bf16 && args.rotary_q.cos == nullptr &&
+                   plan.spec.arithmetic == Arithmetic::kFastest && table.attend_bf16_dot != nullptr;
+  return dot ? table.attend_bf16_dot : table.attend[static_cast<int>(args.kv.dtype)];
+}
+
 // What one worker brings to its units.
 struct Worker {
   std::byte* scratch = nullptr;
@@ -73,6 +82,7 @@ class AttendRun {
   AttendRun(const KernelTable& table, const PlanData& plan, const AttendArgs& args,
             std::span<std::byte> workspace, int32_t workers)
       : table_(table),
+        kernel_(choose_kernel(table, plan, args)),
         plan_(plan),
         args_(args),
         schedule_(make_schedule(plan, workers)),
@@ -143,7 +153,7 @@ class AttendRun {
     }
     {
       const Stopwatch watch(worker.timed ? &worker.stats.attend_ns : nullptr);
-      table_.attend[static_cast<int>(args_.kv.dtype)](task);
+      kernel_(task);
     }
     ++worker.stats.units;
     if (caller_merges || tile.num_items == 1) return;
@@ -219,6 +229,11 @@ class AttendRun {
     source.pages = seq.pages;
     source.first_slot = seq.first_slot;
     source.page_size = plan_.page_size;
+    source.dtype = kv.dtype;
+    source.packed16 = kv.layout == KvLayout::kPacked16;
+    source.v_group = plan_.page_size % 32 == 0 ? 32 : 16;
+    source.head_dim = kv.head_dim;
+    source.head_dim_v = kv.head_dim_v;
     return source;
   }
 
@@ -304,6 +319,7 @@ class AttendRun {
   }
 
   const KernelTable& table_;
+  const AttendKernel kernel_;
   const PlanData& plan_;
   const AttendArgs& args_;
   const Schedule schedule_;

@@ -161,9 +161,6 @@ class CpuBackend final : public Backend {
   }
 
   Status supports(const PlanData&, const AttendArgs& args) const override {
-    if (args.kv.layout == KvLayout::kPacked16) {
-      return Status(Code::kUnsupported, "kv.layout is packed16, this attend does not read it");
-    }
     if (args.kv.device == Device::kCpu) return {};
     return Status(Code::kUnsupported, "kv.device is cuda, the cpu backend reads host memory");
   }

@@ -19,10 +19,19 @@ struct FeatureName {
 };
 
 constexpr FeatureName kNames[] = {
-    {kFeatureAvx2, "avx2"},         {kFeatureFma, "fma"},           {kFeatureF16c, "f16c"},
-    {kFeatureAvx512f, "avx512f"},   {kFeatureAvx512cd, "avx512cd"}, {kFeatureAvx512bw, "avx512bw"},
-    {kFeatureAvx512dq, "avx512dq"}, {kFeatureAvx512vl, "avx512vl"}, {kFeatureAmxTile, "amx-tile"},
-    {kFeatureAmxBf16, "amx-bf16"},  {kFeatureAmxInt8, "amx-int8"},
+    {kFeatureAvx2, "avx2"},
+    {kFeatureFma, "fma"},
+    {kFeatureF16c, "f16c"},
+    {kFeatureAvx512f, "avx512f"},
+    {kFeatureAvx512cd, "avx512cd"},
+    {kFeatureAvx512bw, "avx512bw"},
+    {kFeatureAvx512dq, "avx512dq"},
+    {kFeatureAvx512vl, "avx512vl"},
+    {kFeatureAvx512Bf16, "avx512_bf16"},
+    {kFeatureFastBf16Dot, "fast avx512_bf16"},
+    {kFeatureAmxTile, "amx-tile"},
+    {kFeatureAmxBf16, "amx-bf16"},
+    {kFeatureAmxInt8, "amx-int8"},
 };
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -40,6 +49,16 @@ uint32_t saved_registers() noexcept {
 }
 
 bool has_bit(uint32_t word, int bit) noexcept { return ((word >> bit) & 1u) != 0; }
+
+// Zen 4, the first of AMD's with BF16, is family 19h.
+bool is_amd() noexcept {
+  uint32_t eax = 0;
+  uint32_t ebx = 0;
+  uint32_t ecx = 0;
+  uint32_t edx = 0;
+  return __get_cpuid(0, &eax, &ebx, &ecx, &edx) != 0 && ebx == signature_AMD_ebx &&
+         ecx == signature_AMD_ecx && edx == signature_AMD_edx;
+}
 
 // Linux saves 8 KiB of tiles per thread only for processes that ask; it may say no, for a signal
 // stack that is too small or by a filter of system calls.
@@ -81,6 +100,9 @@ uint32_t detect() noexcept {
     set(has_bit(edx, 22), kFeatureAmxBf16);
     set(has_bit(edx, 25), kFeatureAmxInt8);
   }
+  if (eax == 0 || __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) == 0) return bits;
+  set(zmm && has_bit(eax, 5), kFeatureAvx512Bf16);
+  set(zmm && has_bit(eax, 5) && is_amd(), kFeatureFastBf16Dot);
   return bits;
 }
 

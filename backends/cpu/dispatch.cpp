@@ -23,6 +23,7 @@ void overlay(const KernelTable& better, KernelTable& table) {
   for (int i = 0; i < kDTypeCount; ++i) {
     if (better.attend[i] != nullptr) table.attend[i] = better.attend[i];
   }
+  if (better.attend_bf16_dot != nullptr) table.attend_bf16_dot = better.attend_bf16_dot;
   if (better.merge != nullptr) table.merge = better.merge;
   if (better.store != nullptr) table.store = better.store;
   if (better.merge_states != nullptr) table.merge_states = better.merge_states;
@@ -77,7 +78,8 @@ Status find_default(size_t& index) {
   const std::string& requested = requested_isa();
   if (!requested.empty()) return find_table(requested, "ATTNRT_ISA", index);
   for (index = 0; index < kTables.size(); ++index) {
-    if (can_run(*kTables[index])) return {};
+    const KernelTable& table = *kTables[index];
+    if (can_run(table) && (table.wants & ~cpu_features()) == 0) return {};
   }
   return {Code::kUnavailable, "no kernel table runs on this CPU"};
 }

@@ -23,6 +23,12 @@ namespace attnrt {
 /// hosts share the splits never changes a bit of the result.
 inline constexpr int32_t kSplitKeys = 512;
 
+/// What products are computed in; sums are f32 in any case. kFastest: where q and the cache are
+/// both bf16, and q is not rotated by the call, CPUs with fast bf16 products use them: softmax
+/// weights are rounded to bf16 (as FlashAttention's are) and denormals count as 0. kFloat32:
+/// weights stay f32.
+enum class Arithmetic : uint8_t { kFastest, kFloat32 };
+
 /// What a kind of layer looks like. The same for all layers of that kind.
 struct AttentionSpec {
   int32_t num_heads_q = 0;
@@ -36,6 +42,7 @@ struct AttentionSpec {
   float softcap = 0.0f;       // > 0: s = softcap * tanh(s / softcap)
   bool has_alibi = false;     // AttendArgs brings alibi_slopes
   bool has_sinks = false;     // AttendArgs brings sinks
+  Arithmetic arithmetic = Arithmetic::kFastest;
 };
 
 /// How much of a batch make_plan checks. kTrusted leaves out the O(pages) part: page ids are taken

@@ -10,9 +10,11 @@ namespace attnrt::cpu {
 namespace {
 
 struct Avx2 : Portable<xsimd::fma3<xsimd::avx2>> {
+  using Portable::line;
   using Portable::load;
   using Portable::store;
   static constexpr int kTileRows = 6;
+  static constexpr int kShortRows = 6;
 
   static __m128i load_eight(const uint16_t* p) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
@@ -40,38 +42,48 @@ struct Avx2 : Portable<xsimd::fma3<xsimd::avx2>> {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
   }
 
-  template <class Kv>
-  static constexpr int transpose_columns() {
-    return sizeof(typename Kv::Stored) == 4 ? 8 : 16;
+  template <int kHalf, int kKeep>
+  static Vec line(F16Lines, const uint16_t* p, int part) {
+    return load(F16{}, p + part * kLanes);
+  }
+  template <int kHalf, int kKeep>
+  static Vec line(Bf16Lines, const uint16_t* p, int part) {
+    const __m256i pairs =
+        _mm256_load_si256(reinterpret_cast<const __m256i*>(p + 2 * part * kLanes));
+    return _mm256_castsi256_ps(kHalf == 0 ? _mm256_slli_epi32(pairs, 16)
+                                          : _mm256_and_si256(pairs, _mm256_set1_epi32(-0x10000)));
   }
 
-  static void transpose(F32, const float* const* rows, float* panel) {
+  static void transpose(const float* const* rows, Vec* dwords) {
     __m256 r[8];
     transpose_8x8(rows, r);
-    for (int i = 0; i < 8; ++i) _mm256_store_ps(panel + i * kBlockKeys, r[i]);
+    for (int i = 0; i < 8; ++i) dwords[i] = r[i];
   }
-  // Two columns of a key travel as one 32-bit lane.
-  static void transpose(Bf16, const uint16_t* const* rows, float* panel) {
-    __m256 r[8];
-    transpose_8x8(reinterpret_cast<const float* const*>(rows), r);
-    for (int i = 0; i < 8; ++i) {
-      const __m256i pair = _mm256_castps_si256(r[i]);
-      const __m256i high = _mm256_and_si256(pair, _mm256_set1_epi32(-0x10000));
-      _mm256_store_ps(panel + 2 * i * kBlockKeys, _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16)));
-      _mm256_store_ps(panel + (2 * i + 1) * kBlockKeys, _mm256_castsi256_ps(high));
-    }
+  template <class Stored>
+  static void store_bits(Vec pairs, Stored* to) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_castps_si256(pairs));
   }
-  static void transpose(F16, const uint16_t* const* rows, float* panel) {
-    __m256 r[8];
-    transpose_8x8(reinterpret_cast<const float* const*>(rows), r);
-    for (int i = 0; i < 8; ++i) {
-      const __m256i pair = _mm256_castps_si256(r[i]);
-      const __m256i low = _mm256_and_si256(pair, _mm256_set1_epi32(0xffff));
-      const __m256i both =
-          _mm256_permute4x64_epi64(_mm256_packus_epi32(low, _mm256_srli_epi32(pair, 16)), 0xd8);
-      _mm256_store_ps(panel + 2 * i * kBlockKeys, _mm256_cvtph_ps(_mm256_castsi256_si128(both)));
-      _mm256_store_ps(panel + (2 * i + 1) * kBlockKeys,
-                      _mm256_cvtph_ps(_mm256_extracti128_si256(both, 1)));
+  static void widen_pairs(Bf16, Vec pairs, Vec& low, Vec& high) {
+    const __m256i bits = _mm256_castps_si256(pairs);
+    low = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+    high = _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(-0x10000)));
+  }
+  static void widen_pairs(F16, Vec pairs, Vec& low, Vec& high) {
+    const __m256i both = halves(pairs);
+    low = _mm256_cvtph_ps(_mm256_castsi256_si128(both));
+    high = _mm256_cvtph_ps(_mm256_extracti128_si256(both, 1));
+  }
+  static void split_pairs(Vec pairs, uint16_t* low, uint16_t* high) {
+    const __m256i both = halves(pairs);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(low), _mm256_castsi256_si128(both));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(high), _mm256_extracti128_si256(both, 1));
+  }
+  static void interleave(const uint16_t* a, const uint16_t* b, uint16_t* to) {
+    for (int i = 0; i < 16; i += 8) {
+      const __m128i x = load_eight(a + i);
+      const __m128i y = load_eight(b + i);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 2 * i), _mm_unpacklo_epi16(x, y));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 2 * i + 8), _mm_unpackhi_epi16(x, y));
     }
   }
 
@@ -87,6 +99,13 @@ struct Avx2 : Portable<xsimd::fma3<xsimd::avx2>> {
   }
 
  private:
+  // The lower halves of 8 lanes, then the upper ones.
+  static __m256i halves(Vec pairs) {
+    const __m256i bits = _mm256_castps_si256(pairs);
+    const __m256i low = _mm256_and_si256(bits, _mm256_set1_epi32(0xffff));
+    return _mm256_permute4x64_epi64(_mm256_packus_epi32(low, _mm256_srli_epi32(bits, 16)), 0xd8);
+  }
+
   // 128-bit halves are brought to their place while loading, which spares 8 shuffles.
   static void transpose_8x8(const float* const* rows, __m256* r) {
     __m256 half[8];
@@ -114,7 +133,10 @@ struct Avx2 : Portable<xsimd::fma3<xsimd::avx2>> {
 constinit const KernelTable kAvx2Kernels = {
     .name = "avx2",
     .needs = kFeatureAvx2 | kFeatureFma | kFeatureF16c,
-    .attend = {attend<Avx2, F32>, attend<Avx2, Bf16>, attend<Avx2, F16>},
+    .wants = 0,
+    .attend = {attend<Avx2, F32, F32Lines>, attend<Avx2, Bf16, Bf16Lines>,
+               attend<Avx2, F16, F16Lines>},
+    .attend_bf16_dot = nullptr,
     .merge = merge_rows<Avx2>,
     .store = store_heads<Avx2>,
     .merge_states = merge_states<Avx2>,

@@ -15,6 +15,7 @@ namespace {
 
 // 16-bit elements widened in registers, keys transposed four at a time.
 struct Baseline : Portable<xsimd::sse2> {
+  using Portable::line;
   using Portable::load;
 
   static __m128 widen_bf16(__m128i bits) { return _mm_castsi128_ps(_mm_slli_epi32(bits, 16)); }
@@ -32,41 +33,34 @@ struct Baseline : Portable<xsimd::sse2> {
   static Vec load(Bf16, const uint16_t* p) { return widen_bf16(load_four(p)); }
   static Vec load(F16, const uint16_t* p) { return widen_f16(load_four(p)); }
 
-  template <class Kv>
-  static constexpr int transpose_columns() {
-    return sizeof(typename Kv::Stored) == 4 ? 4 : 8;
+  template <int kHalf, int kKeep>
+  static Vec line(Bf16Lines, const uint16_t* p, int part) {
+    const __m128i pairs = _mm_load_si128(reinterpret_cast<const __m128i*>(p + 2 * part * kLanes));
+    return _mm_castsi128_ps(kHalf == 0 ? _mm_slli_epi32(pairs, 16)
+                                       : _mm_and_si128(pairs, _mm_set1_epi32(-0x10000)));
   }
 
-  static void transpose(F32, const float* const* rows, float* panel) {
+  static void transpose(const float* const* rows, Vec* dwords) {
     __m128 r[4];
     for (int i = 0; i < 4; ++i) r[i] = _mm_loadu_ps(rows[i]);
     _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
-    for (int i = 0; i < 4; ++i) _mm_store_ps(panel + i * kBlockKeys, r[i]);
+    for (int i = 0; i < 4; ++i) dwords[i] = r[i];
   }
-  static void transpose(Bf16, const uint16_t* const* rows, float* panel) {
-    transpose_pairs(rows, panel, [](__m128i bits) { return widen_bf16(bits); });
+  static void widen_pairs(Bf16, Vec pairs, Vec& low, Vec& high) {
+    const __m128i bits = _mm_castps_si128(pairs);
+    low = widen_bf16(bits);
+    high = _mm_castsi128_ps(_mm_and_si128(bits, _mm_set1_epi32(-0x10000)));
   }
-  static void transpose(F16, const uint16_t* const* rows, float* panel) {
-    transpose_pairs(rows, panel, [](__m128i bits) { return widen_f16(bits); });
+  static void widen_pairs(F16, Vec pairs, Vec& low, Vec& high) {
+    const __m128i bits = _mm_castps_si128(pairs);
+    low = widen_f16(_mm_and_si128(bits, _mm_set1_epi32(0xffff)));
+    high = widen_f16(_mm_srli_epi32(bits, 16));
   }
 
  private:
   static __m128i load_four(const uint16_t* p) {
     return _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)),
                               _mm_setzero_si128());
-  }
-
-  template <class Widen>
-  static void transpose_pairs(const uint16_t* const* rows, float* panel, Widen wide) {
-    __m128 r[4];
-    for (int i = 0; i < 4; ++i) r[i] = _mm_loadu_ps(reinterpret_cast<const float*>(rows[i]));
-    _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
-    for (int i = 0; i < 4; ++i) {
-      const __m128i pair = _mm_castps_si128(r[i]);
-      const __m128i low = _mm_and_si128(pair, _mm_set1_epi32(0xffff));
-      _mm_store_ps(panel + 2 * i * kBlockKeys, wide(low));
-      _mm_store_ps(panel + (2 * i + 1) * kBlockKeys, wide(_mm_srli_epi32(pair, 16)));
-    }
   }
 };
 
@@ -81,7 +75,10 @@ using Baseline = Portable<xsimd::default_arch>;
 constinit const KernelTable kBaselineKernels = {
     .name = "baseline",
     .needs = 0,
-    .attend = {attend<Baseline, F32>, attend<Baseline, Bf16>, attend<Baseline, F16>},
+    .wants = 0,
+    .attend = {attend<Baseline, F32, F32Lines>, attend<Baseline, Bf16, Bf16Lines>,
+               attend<Baseline, F16, F16Lines>},
+    .attend_bf16_dot = nullptr,
     .merge = merge_rows<Baseline>,
     .store = store_heads<Baseline>,
     .merge_states = merge_states<Baseline>,

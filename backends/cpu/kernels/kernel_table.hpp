@@ -12,13 +12,17 @@ namespace attnrt::cpu {
 /// Keys whose scores are computed together, at absolute multiples. The running maximum moves and
 /// sums are rescaled at these boundaries for every tile height and ISA, so a row's arithmetic does
 /// not depend on how many rows stand beside it.
-inline constexpr int32_t kBlockKeys = 64;
+inline constexpr int32_t kBlockKeys = 128;
 static_assert(kSplitKeys % kBlockKeys == 0);
 
 /// K and V of one sequence. Strides in elements of the KV dtype.
 struct KvSource {
   const void* k;
   const void* v;
+  DType dtype;
+  bool packed16;
+  int32_t v_group;  // packed16: keys whose V lines stand together, 16 or 32
+  int32_t head_dim, head_dim_v;
   int64_t k_page_stride, k_token_stride, k_head_stride;
   int64_t v_page_stride, v_token_stride, v_head_stride;
   const int32_t* pages;  // null: packed, slot s is row s
@@ -145,17 +149,21 @@ using UnpackGroupKernel = void (*)(const UngroupTask&);
 /// A null slot means "no better than the next table": dispatch overlays tables worst to best.
 struct KernelTable {
   const char* name;
-  uint32_t needs;                    // CpuFeature bits
-  AttendKernel attend[kDTypeCount];  // by KV dtype
-  MergeKernel merge;
-  StoreKernel store;
-  MergeStatesKernel merge_states;
-  PackGroupKernel pack_group;
-  UnpackGroupKernel unpack_group;
+  uint32_t needs;      // CpuFeature bits without which it cannot run
+  uint32_t wants = 0;  // and those without which it runs only when asked for by name
+  AttendKernel attend[kDTypeCount] = {};  // by KV dtype, f32 arithmetic
+  AttendKernel attend_bf16_dot =
+      nullptr;  // bf16 q and KV, p rounded to bf16; null: not worth it here
+  MergeKernel merge = nullptr;
+  StoreKernel store = nullptr;
+  MergeStatesKernel merge_states = nullptr;
+  PackGroupKernel pack_group = nullptr;
+  UnpackGroupKernel unpack_group = nullptr;
 };
 
 extern const KernelTable kBaselineKernels;
 extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512Kernels;
+extern const KernelTable kAvx512Bf16Kernels;
 
 }  // namespace attnrt::cpu

@@ -33,11 +33,11 @@ struct AttendScratch {
   int64_t total_sum;      // [rows]
   int64_t visible_begin;  // [rows] int32, by token
   int64_t visible_end;    // [rows] int32
-  int64_t key_panel;      // [dim padded twice][kBlockKeys]: 16-bit keys arrive in pairs of columns
-  int64_t value_panel;    // [kBlockKeys][dim_v padded]
+  int64_t key_lines;      // [dim padded][kBlockKeys] of f32, or fewer bytes
+  int64_t value_lines;    // [kBlockKeys][dim_v padded], likewise
   int64_t scores;         // [kChunkRows][kBlockKeys]
   int64_t zeros;          // one row of either, all zero
-  int64_t row_pointers;   // [2][2][kBlockKeys] pointers: this block and the next, K and V
+  int64_t key_pointers;   // [2][2][kBlockKeys] pointers: this block and the next, K and V
   int64_t floats;         // in all
 };
 
@@ -61,12 +61,12 @@ static inline constexpr AttendScratch attend_scratch(int64_t rows, int32_t head_
   s.total_sum = s.total_ref + row_floats;
   s.visible_begin = s.total_sum + row_floats;
   s.visible_end = s.visible_begin + row_floats;
-  s.key_panel = s.visible_end + row_floats;
-  s.value_panel = s.key_panel + (dim + kLineFloats) * kBlockKeys;
-  s.scores = s.value_panel + dim_v * kBlockKeys;
+  s.key_lines = s.visible_end + row_floats;
+  s.value_lines = s.key_lines + (dim + kLineFloats) * kBlockKeys;
+  s.scores = s.value_lines + dim_v * kBlockKeys;
   s.zeros = s.scores + int64_t{kChunkRows} * kBlockKeys;
-  s.row_pointers = s.zeros + (dim > dim_v ? dim : dim_v);
-  s.floats = s.row_pointers +
+  s.key_pointers = s.zeros + (dim > dim_v ? dim : dim_v);
+  s.floats = s.key_pointers +
              padded(int64_t{4} * kBlockKeys * static_cast<int64_t>(sizeof(void*) / sizeof(float)));
   return s;
 }

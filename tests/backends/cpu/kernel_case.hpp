@@ -291,6 +291,9 @@ class KernelCase {
 
   [[nodiscard]] cpu::KvSource source() const {
     cpu::KvSource kv{};
+    kv.dtype = shape.kv_dtype;
+    kv.head_dim = shape.head_dim;
+    kv.head_dim_v = shape.head_dim_v;
     const int64_t token = shape.heads_first ? 1 : shape.heads_kv;
     const int64_t head = shape.heads_first ? shape.page_size : 1;
     kv.k = k.data();

@@ -4,12 +4,12 @@
 // Keys are visited in blocks of kBlockKeys at absolute positions, splits start fresh states at
 // multiples of kSplitKeys, every product is one chain of multiply-adds per element, and a row's
 // maximum moves by its own scores alone. So a row has the same bits however many rows stand beside
-// it, on whatever pages, and however its splits are cut into items.
+// it, on whatever pages of whatever layout, and however its splits are cut into items.
 //
-// Cost per block and KV head: K and V are read once, 2 x kBlockKeys x D elements, and packed at the
-// price of about 8 rows; then 2 x kBlockKeys x (D + Dv) flops a row at the FMA rate. Up to about 8
-// rows memory decides, beyond 32 the FMA units. q, acc and total of 256 rows at D = 128 are 384
-// KiB: they stream from L2 at 3 bytes a cycle under 32 FMAs a cycle.
+// Cost per block and KV head: K and V are read once, 2 x kBlockKeys x D elements, in place from
+// packed16 pages; then 2 x kBlockKeys x (D + Dv) flops a row. Up to about 8 rows memory decides,
+// beyond 32 the multiply-add units. q and acc of 256 rows at D = 128 are 256 KiB: they stream from
+// L2 at 3 bytes a cycle under 32 multiply-adds a cycle.
 #pragma once
 
 #include "backends/cpu/kernels/generic/pack_inl.hpp"
@@ -22,49 +22,49 @@ namespace attnrt::cpu {
 namespace {
 
 // src/visible_range.hpp has this closed form for everybody; an inline function of that header
-// would be shared between ISAs.
+// would be shared between ISAs. Both ends rise with the token, for rows without keys, too.
 inline void visible_interval(const AttendTask& task, int32_t token, int32_t& begin, int32_t& end) {
   const int64_t p = int64_t{task.q_position} + token;
   int64_t first = task.key_begin;
   int64_t last = task.key_end;
   if (task.window_left >= 0 && p - task.window_left > first) first = p - task.window_left;
   if (task.window_right >= 0 && p + task.window_right + 1 < last) last = p + task.window_right + 1;
-  if (first >= last) first = last = task.key_begin;
+  if (first > task.key_end) first = task.key_end;
+  if (last < first) last = first;
   begin = static_cast<int32_t>(first);
   end = static_cast<int32_t>(last);
 }
 
-// Rows of one head that see keys of a block: contiguous, because both ends of the visible interval
-// rise with the token.
-struct BlockWork {
-  BlockRows keys;
-  int32_t row_begin, row_end;
-  bool uniform;  // every one of these rows sees every key that the task was given
+// Consecutive rows of one head that share register tiles, and the lanes of the block that they see
+// together.
+struct RowTile {
+  int32_t row, height;
+  int32_t first, last;
+  bool uniform;  // every row sees all of them
 };
 
-// Up to this many rows V is widened as it is read, in each tile of rows anew, instead of packed.
-constexpr int32_t kDirectRows = 8;
+// Columns of a product (pieces of keys, or 16 head dims) that stay in L1 while all tiles pass.
+constexpr int32_t kColumnsAtOnce = 4;
 
-// Rows whose scores are at hand, and how they meet V.
-struct Chunk {
-  int32_t row, count;
-  int64_t columns;
-  bool row_by_row;
-};
-
-template <class Isa, class Kv>
+template <class Isa, class Lines, class Kv>
 class AttendRun {
+  using Operand = typename Lines::Operand;
+  using Stored = typename Lines::Stored;
+  static constexpr int kOperandSteps = Lines::kDot ? 2 : 1;
+
  public:
   explicit AttendRun(const AttendTask& task)
       : task_(task),
         rows_(task.tokens * task.group),
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
-        heads_at_once_(heads_together(rows_, task.kv_head_end - task.kv_head_begin)) {
+        heads_at_once_(heads_together(rows_, task.kv_head_end - task.kv_head_begin)),
+        ahead_k_(turn_bytes(task.head_dim)),
+        ahead_v_(turn_bytes(task.head_dim_v)) {
     const AttendScratch at =
         attend_scratch(int64_t{rows_} * heads_at_once_, task.head_dim, task.head_dim_v);
     float* base = static_cast<float*>(task.scratch);
-    q_ = base + at.q;
+    q_ = reinterpret_cast<Operand*>(base + at.q);
     acc_ = base + at.acc;
     total_acc_ = base + at.total;
     lane_sums_ = base + at.lane_sums;
@@ -74,11 +74,11 @@ class AttendRun {
     total_sum_ = base + at.total_sum;
     visible_begin_ = reinterpret_cast<int32_t*>(base + at.visible_begin);
     visible_end_ = reinterpret_cast<int32_t*>(base + at.visible_end);
-    key_panel_ = base + at.key_panel;
-    value_panel_ = base + at.value_panel;
+    key_lines_ = base + at.key_lines;
+    value_lines_ = base + at.value_lines;
     scores_ = base + at.scores;
     zeros_ = base + at.zeros;
-    row_pointers_ = reinterpret_cast<const char**>(base + at.row_pointers);
+    key_pointers_ = reinterpret_cast<const char**>(base + at.key_pointers);
   }
 
   void run() {
@@ -123,19 +123,43 @@ class AttendRun {
   [[nodiscard]] int32_t query_head(int32_t row) const {
     return (head_ + row / rows_) * task_.group + row % task_.group;
   }
+  [[nodiscard]] Operand* tile_queries(int32_t head, int32_t row) const {
+    return q_ + (int64_t{head} * rows_ + row) * dim_ / kOperandSteps;
+  }
 
+  // Each tile's operands stand as [step][row]: one stream for its broadcasts.
   void load_queries() {
-    for (int32_t row = 0; row < heads_ * rows_; ++row) {
-      const int32_t token = token_of(row);
-      float* to = q_ + row * dim_;
-      load_row<Isa>(task_.q_dtype, task_.q,
-                    token * task_.q_token_stride + query_head(row) * task_.q_head_stride,
-                    task_.head_dim, to);
-      if (task_.rotary_q == nullptr) continue;
-      const int64_t position = task_.rotary_q_constant ? int64_t{task_.rotary_q_base}
-                                                       : int64_t{task_.q_position} + token;
-      rotate_row(*task_.rotary_q, position, to);
+    float* wide = key_lines_;
+    for (int32_t head = 0; head < heads_; ++head) {
+      for (int32_t row = 0; row < rows_;) {
+        const int32_t height = tile_height<Isa>(rows_ - row);
+        Operand* to = tile_queries(head, row);
+        for (int32_t i = 0; i < height; ++i) {
+          load_query(head * rows_ + row + i, wide);
+          for (int64_t step = 0; step < dim_ / kOperandSteps; ++step) {
+            if constexpr (Lines::kDot) {
+              to[step * height + i] = uint32_t{narrow(Bf16{}, wide[2 * step])} |
+                                      uint32_t{narrow(Bf16{}, wide[2 * step + 1])} << 16;
+            } else {
+              to[step * height + i] = wide[step];
+            }
+          }
+        }
+        row += height;
+      }
     }
+  }
+
+  void load_query(int32_t row, float* to) const {
+    const int32_t token = token_of(row);
+    load_row<Isa>(task_.q_dtype, task_.q,
+                  token * task_.q_token_stride + query_head(row) * task_.q_head_stride,
+                  task_.head_dim, to);
+    for (int64_t d = task_.head_dim; d < dim_; ++d) to[d] = 0.0f;
+    if (task_.rotary_q == nullptr) return;
+    const int64_t position =
+        task_.rotary_q_constant ? int64_t{task_.rotary_q_base} : int64_t{task_.q_position} + token;
+    rotate_row(*task_.rotary_q, position, to);
   }
 
   void run_split(int32_t key_begin, int32_t key_end) {
@@ -143,20 +167,25 @@ class AttendRun {
     __builtin_memset(acc_, 0, static_cast<size_t>(rows * dim_v_) * sizeof(float));
     __builtin_memset(lane_sums_, 0, static_cast<size_t>(rows * kLineFloats) * sizeof(float));
     for (int64_t row = 0; row < rows; ++row) ref_[row] = -kInfinity;
-    BlockRows keys[2] = {{row_pointers_, row_pointers_ + kBlockKeys, 0, 0, 0},
-                         {row_pointers_ + 2 * kBlockKeys, row_pointers_ + 3 * kBlockKeys, 0, 0, 0}};
+    BlockKeys keys[2] = {{key_pointers_, key_pointers_ + kBlockKeys, 0, 0, 0},
+                         {key_pointers_ + 2 * kBlockKeys, key_pointers_ + 3 * kBlockKeys, 0, 0, 0}};
     int current = 0;
-    find_rows<Kv>(task_, key_begin / kBlockKeys * kBlockKeys, keys[0]);
+    find_keys(task_, key_begin / kBlockKeys * kBlockKeys, keys[0]);
     for (int32_t begin = keys[0].begin; begin < key_end;) {
       // In 64 bits: the block after the last may start beyond int32.
       const int64_t next = int64_t{begin} + kBlockKeys;
       const bool more = next < task_.key_end;
-      if (more) find_rows<Kv>(task_, static_cast<int32_t>(next), keys[1 - current]);
-      BlockWork work{keys[current], 0, 0, true};
-      find_work(work);
-      for (int32_t head = 0; head < heads_ && work.row_begin < work.row_end; ++head) {
-        const BlockRows* after = more ? &keys[1 - current] : nullptr;
-        run_block(work, head, head + 1 < heads_ ? ahead(&work.keys, head + 1) : ahead(after, 0));
+      if (more) find_keys(task_, static_cast<int32_t>(next), keys[1 - current]);
+      for (int32_t head = 0; head < heads_; ++head) {
+        if (head + 1 < heads_) {
+          look_ahead(keys[current], head + 1);
+        } else if (more) {
+          look_ahead(keys[1 - current], 0);
+        } else {
+          ahead_k_.stop();
+          ahead_v_.stop();
+        }
+        run_block(keys[current], head);
       }
       if (next >= key_end) break;
       begin = static_cast<int32_t>(next);
@@ -164,20 +193,6 @@ class AttendRun {
     }
   }
 
-  [[nodiscard]] static int64_t whole_chunks(int64_t bytes) {
-    return (bytes + Ahead::kChunkBytes - 1) / Ahead::kChunkBytes * Ahead::kChunkBytes;
-  }
-  [[nodiscard]] Ahead ahead(const BlockRows* rows, int32_t head) const {
-    constexpr int64_t kBytes = sizeof(typename Kv::Stored);
-    const bool v_is_k = task_.kv.v == task_.kv.k;
-    return {rows,
-            k_offset(head),
-            v_offset(head),
-            whole_chunks(task_.head_dim * kBytes),
-            v_is_k ? 0 : whole_chunks(task_.head_dim_v * kBytes),
-            rows == nullptr ? 0 : rows->first,
-            0};
-  }
   // Bytes from head 0 of a key to that of the heads walked together.
   [[nodiscard]] int64_t k_offset(int32_t head) const {
     return (head_ + head) * task_.kv.k_head_stride *
@@ -188,103 +203,184 @@ class AttendRun {
            static_cast<int64_t>(sizeof(typename Kv::Stored));
   }
 
-  void find_work(BlockWork& work) const {
-    const int32_t first = work.keys.begin + work.keys.first;
-    const int32_t last = work.keys.begin + work.keys.last;
-    int32_t begin = 0;
-    int32_t end = task_.tokens;
-    while (begin < end && (visible_end_[begin] <= first || visible_begin_[begin] >= last)) ++begin;
-    while (begin < end && (visible_end_[end - 1] <= first || visible_begin_[end - 1] >= last))
-      --end;
-    work.uniform = true;
-    for (int32_t token = begin; token < end && work.uniform; ++token) {
-      work.uniform = visible_begin_[token] <= first && visible_end_[token] >= last;
+  // A line of a piece, or up to 256 bytes of a row, whose last turn may reach into the next head's
+  // row: that is wanted soon, too, and a prefetch never faults.
+  [[nodiscard]] int64_t turn_bytes(int32_t dim) const {
+    if (task_.kv.packed16) return 64;
+    const auto row = (dim * static_cast<int64_t>(sizeof(typename Kv::Stored)) + 63) / 64 * 64;
+    return row < 256 ? row : 256;
+  }
+  void look_ahead(const BlockKeys& keys, int32_t head) {
+    const bool packed16 = task_.kv.packed16;
+    const int32_t first = packed16 ? keys.first / kLineColumns : keys.first;
+    const int32_t last = packed16 ? (keys.last + kLineColumns - 1) / kLineColumns : keys.last;
+    const int64_t size = sizeof(typename Kv::Stored);
+    const int64_t k_bytes = packed16 ? dim_ * kLineColumns * size : task_.head_dim * size;
+    const int64_t v_bytes = packed16 ? dim_v_ * kLineColumns * size : task_.head_dim_v * size;
+    ahead_k_.start({keys.k + first, last - first, k_offset(head), k_bytes});
+    if (task_.kv.v == task_.kv.k) {
+      ahead_v_.stop();
+    } else {
+      ahead_v_.start({keys.v + first, last - first, v_offset(head), v_bytes});
     }
-    work.row_begin = begin * task_.group;
-    work.row_end = end * task_.group;
   }
 
-  void run_block(const BlockWork& work, int32_t head, Ahead next) {
-    const int64_t v_bytes = v_offset(head);
-    pack_keys<Isa, Kv>(work.keys, k_offset(head), task_.head_dim, zeros_, next, key_panel_);
-    const int32_t rows = work.row_end - work.row_begin;
-    const bool direct = rows <= kDirectRows && work.uniform && task_.head_dim_v % Isa::kLanes == 0;
-    bool row_by_row = false;
-    if (!direct) {
-      pack_values<Isa, Kv>(work.keys, v_bytes, task_.head_dim_v, value_panel_);
-      row_by_row = !work.uniform && !values_finite<Isa>(work.keys, task_.head_dim_v, value_panel_);
+  void run_block(const BlockKeys& keys, int32_t head) {
+    block_begin_ = keys.begin;
+    KvBlock<Lines> block;
+    const BlockPacker<Isa, Lines, Kv> packer(task_.kv, key_lines_, value_lines_, zeros_);
+    if (task_.kv.packed16 && sizeof(Stored) == sizeof(typename Kv::Stored)) {
+      packer.in_place(keys, k_offset(head), v_offset(head), block);
+    } else {
+      packer.pack(keys, k_offset(head), v_offset(head), ahead_k_, ahead_v_, block);
     }
-    for (int32_t row = work.row_begin; row < work.row_end; row += kChunkRows) {
-      const int32_t left = work.row_end - row;
-      const int32_t count = left < kChunkRows ? left : kChunkRows;
-      score_rows(work, head, row, count, next);
-      if (direct) {
-        const StoredRows<Isa, Kv> values{work.keys.v, v_bytes, &next};
-        weigh_values(work, head, {row, count, task_.head_dim_v, false}, values);
-      } else {
-        weigh_values(work, head, {row, count, dim_v_, row_by_row},
-                     PanelRows<Isa>{value_panel_, dim_v_});
+    RowTile tiles[kChunkRows];
+    for (int32_t row = 0; row < rows_;) {
+      int32_t count = 0;
+      const int32_t chunk = row;
+      for (int32_t height = 0; row < rows_; row += height) {
+        height = tile_height<Isa>(rows_ - row);
+        if (row + height > chunk + kChunkRows) break;
+        const RowTile tile = tile_at(keys, row, height);
+        if (tile.first < tile.last) tiles[count++] = tile;
+      }
+      if (count == 0) continue;
+      score_tiles(block, head, chunk, tiles, count);
+      weigh_tiles(keys, head, chunk, tiles, count);
+      value_tiles(block, head, chunk, tiles, count);
+    }
+  }
+
+  [[nodiscard]] RowTile tile_at(const BlockKeys& keys, int32_t row, int32_t height) const {
+    const int32_t begin = keys.begin + keys.first;
+    const int32_t end = keys.begin + keys.last;
+    const int32_t top = row / task_.group;
+    const int32_t bottom = (row + height - 1) / task_.group;
+    const int32_t first = visible_begin_[top] > begin ? visible_begin_[top] : begin;
+    const int32_t last = visible_end_[bottom] < end ? visible_end_[bottom] : end;
+    const bool uniform = visible_begin_[bottom] <= first && visible_end_[top] >= last;
+    return {row, height, first - keys.begin, last - keys.begin, uniform};
+  }
+
+  void score_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
+                   int32_t count) {
+    for (int32_t begin = 0; begin < kPieces; begin += kColumnsAtOnce) {
+      bool first_tile = chunk == 0;
+      for (int32_t i = 0; i < count; ++i) {
+        const RowTile& tile = tiles[i];
+        const int32_t first = tile.first / kLineColumns;
+        const int32_t last = (tile.last + kLineColumns - 1) / kLineColumns;
+        const int32_t from = first > begin ? first : begin;
+        const int32_t to = last < begin + kColumnsAtOnce ? last : begin + kColumnsAtOnce;
+        if (from >= to) continue;
+        const Operand* q = tile_queries(head, tile.row);
+        float* scores = scores_ + (tile.row - chunk) * kBlockKeys + from * kLineColumns;
+        with_height<Isa>(tile.height, [&](auto height) {
+          constexpr int kRows = decltype(height)::value;
+          if (first_tile) {
+            score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, ahead_k_);
+          } else if constexpr (kRows >= kLeastOfMany<Isa>) {
+            NoAhead none;
+            score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, none);
+          }
+        });
+        first_tile = false;
       }
     }
   }
 
-  [[nodiscard]] RowBlock row_block(const BlockWork& work, int32_t head, int32_t row) const {
+  [[nodiscard]] RowBlock row_block(const BlockKeys& keys, int32_t head, int32_t row) const {
     const int32_t token = row / task_.group;
-    const int32_t first = visible_begin_[token] - work.keys.begin;
-    const int32_t last = visible_end_[token] - work.keys.begin;
+    const int32_t first = visible_begin_[token] - keys.begin;
+    const int32_t last = visible_end_[token] - keys.begin;
     RowBlock block;
     block.first = first > 0 ? first : 0;
     block.last = last < kBlockKeys ? last : kBlockKeys;
     block.distance = 0.0f;
     block.slope = 0.0f;
     if (task_.alibi != nullptr) {
-      block.distance = static_cast<float>(int64_t{task_.q_position} + token - work.keys.begin);
+      block.distance = static_cast<float>(int64_t{task_.q_position} + token - keys.begin);
       block.slope = task_.alibi[query_head(head * rows_ + row)];
     }
     return block;
   }
 
-  // Scores of `count` rows from `row` on, turned into p.
-  void score_rows(const BlockWork& work, int32_t head, int32_t row, int32_t count, Ahead& next) {
-    const int64_t state = int64_t{head} * rows_ + row;
-    const PanelRows<Isa> keys{key_panel_, kBlockKeys};
-    for (int32_t i = 0; i < count;) {
-      const int32_t height = tile_height<Isa>(count - i);
-      const TileShape shape{
-          q_ + (state + i) * dim_, dim_, scores_ + i * kBlockKeys, kBlockKeys, nullptr, 0,
-          task_.head_dim};
-      if (count <= kDirectRows) {
-        multiply_rows<Isa>(height, shape, PanelRowsAhead<Isa>{keys, &next}, kBlockKeys);
-      } else {
-        multiply_rows<Isa>(height, shape, keys, kBlockKeys);
-      }
-      i += height;
-    }
+  void weigh_tiles(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile* tiles,
+                   int32_t count) {
+    alignas(64) float maxima[kLineFloats] = {};
     for (int32_t i = 0; i < count; ++i) {
-      softmax_block<Isa, Kv>(
-          task_, row_block(work, head, row + i), scores_ + i * kBlockKeys,
-          {lane_sums_ + (state + i) * kLineFloats, ref_ + state + i, rescale_ + state + i});
+      const RowTile& tile = tiles[i];
+      const int32_t begin = tile.first / kLineColumns * kLineColumns;
+      const int32_t end = (tile.last + kLineColumns - 1) / kLineColumns * kLineColumns;
+      const int64_t state = int64_t{head} * rows_ + tile.row;
+      float* scores = scores_ + (tile.row - chunk) * kBlockKeys;
+      for (int32_t r = 0; r < tile.height; ++r) {
+        maxima[r] = score_row<Isa>(task_, row_block(keys, head, tile.row + r), begin, end,
+                                   scores + r * kBlockKeys);
+      }
+      raise_refs<Isa>(maxima, tile.height,
+                      {lane_sums_ + state * kLineFloats, ref_ + state, rescale_ + state});
+      for (int32_t r = 0; r < tile.height; ++r) {
+        weigh_row<Isa, Lines, Kv>(begin, end, ref_[state + r], rescale_[state + r],
+                                  lane_sums_ + (state + r) * kLineFloats, scores + r * kBlockKeys);
+      }
     }
   }
 
   // acc = acc * rescale + P * V. p is 0 for keys that a row does not see, which is as good as not
   // adding them while V is finite; else every row is a tile of its own, over its own keys.
-  template <class B>
-  void weigh_values(const BlockWork& work, int32_t head, const Chunk& chunk, const B& values) {
-    const int64_t state = int64_t{head} * rows_ + chunk.row;
-    for (int32_t i = 0; i < chunk.count;) {
-      const int32_t height = chunk.row_by_row ? 1 : tile_height<Isa>(chunk.count - i);
-      TileShape shape{scores_ + i * kBlockKeys,
-                      kBlockKeys,
-                      acc_ + (state + i) * dim_v_,
-                      dim_v_,
-                      rescale_ + state + i,
-                      0,
-                      0};
-      shape.n_begin = row_block(work, head, chunk.row + i).first;
-      shape.n_end = row_block(work, head, chunk.row + i + height - 1).last;
-      multiply_rows<Isa>(height, shape, values, chunk.columns);
-      i += height;
+  void value_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
+                   int32_t count) {
+    const int32_t columns = static_cast<int32_t>(dim_v_ / kLineColumns);
+    bool finite[kChunkRows];
+    for (int32_t i = 0; i < count; ++i) {
+      finite[i] =
+          tiles[i].uniform || values_finite<Isa>(block, tiles[i].first, tiles[i].last, columns);
+    }
+    for (int32_t begin = 0; begin < columns; begin += kColumnsAtOnce) {
+      const int32_t width = columns - begin < kColumnsAtOnce ? columns - begin : kColumnsAtOnce;
+      bool first_tile = chunk == 0;
+      for (int32_t i = 0; i < count; ++i) {
+        const RowTile& tile = tiles[i];
+        if (!finite[i]) {
+          value_rows(block, head, chunk, tile, begin, width);
+          continue;
+        }
+        const int64_t state = int64_t{head} * rows_ + tile.row;
+        const ValueRange<Lines> range{block, begin, tile.first, tile.last};
+        const Operand* p = weights(tile.row - chunk);
+        float* acc = acc_ + state * dim_v_ + begin * kLineColumns;
+        with_height<Isa>(tile.height, [&](auto height) {
+          constexpr int kRows = decltype(height)::value;
+          if (first_tile) {
+            value_columns<Isa, Lines, kRows>(p, range, width, rescale_ + state, acc, dim_v_,
+                                             ahead_v_);
+          } else if constexpr (kRows >= kLeastOfMany<Isa>) {
+            NoAhead none;
+            value_columns<Isa, Lines, kRows>(p, range, width, rescale_ + state, acc, dim_v_, none);
+          }
+        });
+        first_tile = false;
+      }
+    }
+  }
+
+  [[nodiscard]] const Operand* weights(int32_t row) const {
+    return reinterpret_cast<const Operand*>(scores_ + row * kBlockKeys);
+  }
+
+  void value_rows(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile& tile,
+                  int32_t column, int32_t width) {
+    for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
+      const int32_t token = row / task_.group;
+      const int32_t first = visible_begin_[token] - block_begin_;
+      const int32_t last = visible_end_[token] - block_begin_;
+      const ValueRange<Lines> range{block, column, first > tile.first ? first : tile.first,
+                                    last < tile.last ? last : tile.last};
+      const int64_t state = int64_t{head} * rows_ + row;
+      NoAhead none;
+      value_columns<Isa, Lines, 1>(weights(row - chunk), range, width, rescale_ + state,
+                                   acc_ + state * dim_v_ + column * kLineColumns, dim_v_, none);
     }
   }
 
@@ -315,16 +411,32 @@ class AttendRun {
   const int32_t heads_at_once_;
   int32_t head_ = 0;  // first KV head of those walked together, and how many they are
   int32_t heads_ = 0;
-  float *q_, *acc_, *total_acc_, *lane_sums_, *ref_, *rescale_, *total_ref_, *total_sum_;
+  int32_t block_begin_ = 0;
+  Ahead ahead_k_, ahead_v_;
+  Operand* q_;
+  float *acc_, *total_acc_, *lane_sums_, *ref_, *rescale_, *total_ref_, *total_sum_;
   int32_t *visible_begin_, *visible_end_;
-  float *key_panel_, *value_panel_, *scores_, *zeros_;
-  const char** row_pointers_;
+  float *key_lines_, *value_lines_, *scores_, *zeros_;
+  const char** key_pointers_;
 };
 
-template <class Isa, class Kv>
+// From so many rows on, 16-bit lines are widened once for all tiles instead of once for each.
+constexpr int32_t kWidenOnceRows = 16;
+
+// Entry of the table: f32 arithmetic on a cache of dtype Kv, whose lines are DirectLines.
+template <class Isa, class Kv, class DirectLines>
 void attend(const AttendTask& task) {
   if (task.tokens <= 0) return;
-  AttendRun<Isa, Kv>(task).run();
+  if (task.tokens * task.group >= kWidenOnceRows) {
+    AttendRun<Isa, F32Lines, Kv>(task).run();
+  } else {
+    AttendRun<Isa, DirectLines, Kv>(task).run();
+  }
+}
+
+template <class Isa>
+void attend_bf16_dot(const AttendTask& task) {
+  if (task.tokens > 0) AttendRun<Isa, Bf16Dot, Bf16>(task).run();
 }
 
 }  // namespace

@@ -1,159 +1,268 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block of K and V as the register tiles want it: K transposed to [dim][keys], V as [keys][dim],
-// both f32. Only keys that the task was given are touched, and of those no byte beyond the row.
+// Finding the keys of a block, and packing them as lines where they are not. Only keys that the
+// task was given are touched; of rows no byte beyond the row, of packed16 pages whole pieces.
 //
-// Cost per block at D = 128, 16-bit, AVX-512: about 1,000 cycles for K (a 16 x 16 transpose moves
-// 32 columns at once) and 600 for V, as much as 5 rows of arithmetic.
+// Cost per block at D = 128, 16-bit, AVX-512: about 2,000 cycles for K (a 16 x 16 transpose moves
+// 32 dims of 16 keys) and 1,000 for V. Prefill widens packed16 pages at a third of that.
 #pragma once
 
-#include "backends/cpu/kernels/generic/simd_inl.hpp"
+#include "backends/cpu/kernels/generic/ahead_inl.hpp"
 
 namespace attnrt::cpu {
 namespace {
 
-// The keys [first, last) of the block at absolute key `begin`; rows of head 0, null elsewhere.
-struct BlockRows {
+// Keys [first, last) of the block at absolute key `begin`. Packed16: k[i], v[i] are piece i of head
+// 0; else row i of head 0. Null where the task has no keys.
+struct BlockKeys {
   const char** k;
   const char** v;
   int32_t begin;
   int32_t first, last;
 };
 
-// Finds the keys of a block through the page list; page_size need not divide anything.
-template <class Kv>
-inline void find_rows(const AttendTask& task, int32_t begin, BlockRows& rows) {
-  const KvSource& kv = task.kv;
-  constexpr int64_t kBytes = sizeof(typename Kv::Stored);
-  rows.begin = begin;
-  rows.first = task.key_begin > begin ? task.key_begin - begin : 0;
-  rows.last = task.key_end - begin < kBlockKeys ? task.key_end - begin : kBlockKeys;
-  int32_t key = rows.first;
-  int64_t slot = kv.first_slot + begin + key;
-  while (key < rows.last) {
-    int64_t run = rows.last - key;
-    int64_t page = 0;
-    int64_t offset = slot;
-    if (kv.pages != nullptr) {
-      const int64_t index = slot / kv.page_size;
-      page = kv.pages[index];
-      offset = slot - index * kv.page_size;
-      if (kv.page_size - offset < run) run = kv.page_size - offset;
-    }
-    const char* k = static_cast<const char*>(kv.k) +
-                    (page * kv.k_page_stride + offset * kv.k_token_stride) * kBytes;
-    const char* v = static_cast<const char*>(kv.v) +
-                    (page * kv.v_page_stride + offset * kv.v_token_stride) * kBytes;
-    for (int64_t i = 0; i < run; ++i, ++key) {
-      rows.k[key] = k + i * kv.k_token_stride * kBytes;
-      rows.v[key] = v + i * kv.v_token_stride * kBytes;
-    }
-    slot += run;
-  }
-}
+inline int64_t element_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
 
-// What comes after the block at hand: the next head's rows of it, or the next block's, line by
-// line. Hardware prefetchers do not follow pages and heads. The lines are asked for all along the
-// work on a block: in one go they fill the miss buffers, and the work waits for them.
-struct Ahead {
-  const BlockRows* rows;  // null: nothing
-  int64_t k_bytes, v_bytes;
-  int64_t k_row, v_row;  // bytes of a row in whole chunks; v_row is 0 where V lies in K
-  int32_t key;
-  int64_t at;
-
-  // A chunk may end in the next head's row, which is wanted soon too; a prefetch never faults.
-  static constexpr int64_t kChunkBytes = 256;
-
-  void prefetch(int32_t chunks) {
-    if (rows == nullptr) return;
-    for (; chunks > 0 && key < rows->last; --chunks) {
-      const char* from =
-          at < k_row ? rows->k[key] + k_bytes + at : rows->v[key] + v_bytes + (at - k_row);
-      for (int i = 0; i < kChunkBytes; i += 64) __builtin_prefetch(from + i);
-      at += kChunkBytes;
-      if (at < k_row + v_row) continue;
-      at = 0;
-      ++key;
-    }
-  }
+// The page, and the slot in it, of a slot of the sequence.
+struct PagePlace {
+  int64_t page;
+  int64_t slot;
 };
-
-// Chunks asked for in each transpose, every fourth column of Q * K and every other key of P * V:
-// together about as many as a block of 16-bit keys has.
-constexpr int32_t kPackChunks = 3;
-
-// kLanes keys, all columns. The last columns go through a copy that ends where the rows do.
-template <class Isa, class Kv>
-inline void pack_key_group(const typename Kv::Stored* const* rows, int32_t dim, Ahead& ahead,
-                           float* panel) {
-  using Stored = typename Kv::Stored;
-  constexpr int kLanes = Isa::kLanes;
-  constexpr int kColumns = Isa::template transpose_columns<Kv>();
-  const Stored* at[kLanes];
-  int32_t d = 0;
-  for (; d + kColumns <= dim; d += kColumns) {
-    ahead.prefetch(kPackChunks);
-    for (int i = 0; i < kLanes; ++i) at[i] = rows[i] + d;
-    Isa::transpose(Kv{}, at, panel + int64_t{d} * kBlockKeys);
-  }
-  if (d == dim) return;
-  Stored staged[kLanes][kColumns] = {};
-  for (int i = 0; i < kLanes; ++i) {
-    for (int32_t j = 0; j < dim - d; ++j) staged[i][j] = rows[i][d + j];
-    at[i] = staged[i];
-  }
-  Isa::transpose(Kv{}, at, panel + int64_t{d} * kBlockKeys);
+inline PagePlace page_place(const KvSource& kv, int64_t slot) {
+  if (kv.pages == nullptr) return {0, slot};
+  const int64_t index = slot / kv.page_size;
+  return {kv.pages[index], slot - index * kv.page_size};
 }
 
-// Groups without keys are left as they are: their scores are replaced by -inf, never used.
-template <class Isa, class Kv>
-inline void pack_keys(const BlockRows& rows, int64_t head_bytes, int32_t dim, const float* zeros,
-                      Ahead& ahead, float* panel) {
-  using Stored = typename Kv::Stored;
-  constexpr int kLanes = Isa::kLanes;
-  for (int32_t group = 0; group < kBlockKeys; group += kLanes) {
-    if (group + kLanes <= rows.first || group >= rows.last) continue;
-    const Stored* at[kLanes];
-    for (int i = 0; i < kLanes; ++i) {
-      const int32_t key = group + i;
-      const bool here = key >= rows.first && key < rows.last;
-      at[i] = here ? reinterpret_cast<const Stored*>(rows.k[key] + head_bytes)
-                   : reinterpret_cast<const Stored*>(zeros);
+inline void find_pieces(const KvSource& kv, BlockKeys& keys) {
+  const int64_t bytes = element_bytes(kv.dtype);
+  const int64_t dim = padded(kv.head_dim);
+  const int64_t dim_v = padded(kv.head_dim_v);
+  for (int32_t i = keys.first / kLineColumns; i * kLineColumns < keys.last; ++i) {
+    const PagePlace at = page_place(kv, kv.first_slot + keys.begin + i * kLineColumns);
+    const int64_t in_group = at.slot % kv.v_group;
+    keys.k[i] =
+        static_cast<const char*>(kv.k) + (at.page * kv.k_page_stride + at.slot * dim) * bytes;
+    keys.v[i] =
+        static_cast<const char*>(kv.v) +
+        (at.page * kv.v_page_stride + (at.slot - in_group) * dim_v + in_group * kLineColumns) *
+            bytes;
+  }
+}
+
+inline void find_rows(const KvSource& kv, BlockKeys& keys) {
+  const int64_t bytes = element_bytes(kv.dtype);
+  for (int32_t key = keys.first; key < keys.last;) {
+    const PagePlace at = page_place(kv, kv.first_slot + keys.begin + key);
+    int64_t run = keys.last - key;
+    if (kv.pages != nullptr && kv.page_size - at.slot < run) run = kv.page_size - at.slot;
+    const char* k = static_cast<const char*>(kv.k) +
+                    (at.page * kv.k_page_stride + at.slot * kv.k_token_stride) * bytes;
+    const char* v = static_cast<const char*>(kv.v) +
+                    (at.page * kv.v_page_stride + at.slot * kv.v_token_stride) * bytes;
+    for (int64_t i = 0; i < run; ++i, ++key) {
+      keys.k[key] = k + i * kv.k_token_stride * bytes;
+      keys.v[key] = v + i * kv.v_token_stride * bytes;
     }
-    pack_key_group<Isa, Kv>(at, dim, ahead, panel + group);
   }
 }
 
-// Rows [first, last) of V; the padding columns become zeros.
-template <class Isa, class Kv>
-inline void pack_values(const BlockRows& rows, int64_t head_bytes, int32_t dim_v, float* panel) {
-  using Stored = typename Kv::Stored;
-  constexpr int kLanes = Isa::kLanes;
-  const int64_t stride = padded(dim_v);
-  for (int32_t key = rows.first; key < rows.last; ++key) {
-    const Stored* row = reinterpret_cast<const Stored*>(rows.v[key] + head_bytes);
-    float* to = panel + key * stride;
-    int32_t d = 0;
-    for (; d + kLanes <= dim_v; d += kLanes) Isa::load(Kv{}, row + d).store_aligned(to + d);
-    if (d < dim_v) {
-      load_part<Isa>(Kv{}, row + d, dim_v - d).store_aligned(to + d);
-      d += kLanes;
-    }
-    for (; d < stride; d += kLanes) typename Isa::Vec(0.0f).store_aligned(to + d);
+// Finds the keys of a block through the page list; page_size need not divide anything.
+inline void find_keys(const AttendTask& task, int32_t begin, BlockKeys& keys) {
+  keys.begin = begin;
+  keys.first = task.key_begin > begin ? task.key_begin - begin : 0;
+  keys.last = task.key_end - begin < kBlockKeys ? task.key_end - begin : kBlockKeys;
+  if (task.kv.packed16) {
+    find_pieces(task.kv, keys);
+  } else {
+    find_rows(task.kv, keys);
   }
 }
 
-// Whether packed values are all finite: x * 0 is 0 exactly for finite x, NaN for all others.
-template <class Isa>
-inline bool values_finite(const BlockRows& rows, int32_t dim_v, const float* panel) {
+// Stores the transposed lanes of one part of a piece: pair[i] is dword i of kLanes keys.
+template <class Isa, class Lines, class Kv>
+inline void put_keys(const typename Isa::Vec* pair, int32_t dword, int part,
+                     typename Lines::Stored* to) {
   using Vec = typename Isa::Vec;
-  const int64_t stride = padded(dim_v);
-  Vec bad(0.0f);
-  for (int64_t i = rows.first * stride; i < rows.last * stride; i += Isa::kLanes) {
-    bad = Isa::fma(Vec::load_aligned(panel + i), Vec(0.0f), bad);
+  constexpr int kLanes = Isa::kLanes;
+  for (int i = 0; i < kLanes; ++i) {
+    const int32_t at = dword + i;
+    if constexpr (sizeof(typename Kv::Stored) == 4 || Lines::kInterleave == 2) {
+      Isa::store_bits(pair[i], to + (at * kLineColumns + part * kLanes) * Lines::kInterleave);
+    } else if constexpr (sizeof(typename Lines::Stored) == 4) {
+      Vec low, high;
+      Isa::widen_pairs(Kv{}, pair[i], low, high);
+      low.store_aligned(to + 2 * at * kLineColumns + part * kLanes);
+      high.store_aligned(to + (2 * at + 1) * kLineColumns + part * kLanes);
+    } else {
+      Isa::split_pairs(pair[i], to + 2 * at * kLineColumns + part * kLanes,
+                       to + (2 * at + 1) * kLineColumns + part * kLanes);
+    }
   }
-  return Isa::reduce_add(bad) == 0.0f;
 }
+
+// Rows of one piece of K, from the head's first dim on, to its lines. The last dims go through a
+// copy that ends where the rows do; padding dims become 0.
+template <class Isa, class Lines, class Kv>
+inline void pack_key_piece(const char* const* rows, int32_t dim, Ahead& ahead,
+                           typename Lines::Stored* to) {
+  using Stored = typename Kv::Stored;
+  constexpr int kLanes = Isa::kLanes;
+  constexpr int kDims = kLanes * 4 / static_cast<int>(sizeof(Stored));
+  const int32_t dwords =
+      static_cast<int32_t>(padded(dim) * static_cast<int64_t>(sizeof(Stored)) / 4);
+  for (int32_t dword = 0; dword < dwords; dword += kLanes) {
+    const int32_t d = dword * 4 / static_cast<int32_t>(sizeof(Stored));
+    ahead.line();
+    ahead.line();
+    for (int part = 0; part < parts<Isa>(); ++part) {
+      const float* at[kLanes];
+      Stored staged[kLanes][kDims];
+      for (int i = 0; i < kLanes; ++i) {
+        const auto* row = reinterpret_cast<const Stored*>(rows[part * kLanes + i]) + d;
+        at[i] = reinterpret_cast<const float*>(row);
+        if (d + kDims <= dim) continue;
+        for (int j = 0; j < kDims; ++j) staged[i][j] = d + j < dim ? row[j] : Stored{0};
+        at[i] = reinterpret_cast<const float*>(staged[i]);
+      }
+      typename Isa::Vec pair[kLanes];
+      Isa::transpose(at, pair);
+      put_keys<Isa, Lines, Kv>(pair, dword, part, to);
+    }
+  }
+}
+
+// One or two rows of V (interleaved) to lines v_stride apart.
+template <class Isa, class Lines, class Kv>
+inline void pack_value_line(const typename Kv::Stored* const* rows, typename Lines::Stored* to) {
+  if constexpr (Lines::kInterleave == 2) {
+    Isa::interleave(rows[0], rows[1], to);
+  } else if constexpr (sizeof(typename Lines::Stored) == sizeof(typename Kv::Stored)) {
+    __builtin_memcpy(to, rows[0], kLineColumns * sizeof(typename Kv::Stored));
+  } else {
+    for (int i = 0; i < kLineColumns; i += Isa::kLanes) {
+      Isa::load(Kv{}, rows[0] + i).store_aligned(to + i);
+    }
+  }
+}
+
+// Rows [first, last) of the block's V to lines; keys beside them in a line, and padding dims,
+// become 0.
+template <class Isa, class Lines, class Kv>
+inline void pack_value_rows(const BlockKeys& keys, int64_t head_bytes, int32_t dim_v, Ahead& ahead,
+                            typename Lines::Stored* to, int64_t v_stride) {
+  using Stored = typename Kv::Stored;
+  constexpr int kKeys = Lines::kInterleave;
+  alignas(64) static constexpr Stored kZeros[kLineColumns] = {};
+  for (int32_t key = keys.first / kKeys * kKeys; key < keys.last; key += kKeys) {
+    typename Lines::Stored* line = to + int64_t{key} * kLineColumns;
+    for (int32_t d = 0; d < dim_v; d += kLineColumns) {
+      if (d % 64 == 0) ahead.line();
+      const Stored* from[2] = {kZeros, kZeros};
+      Stored staged[2][kLineColumns];
+      for (int i = 0; i < kKeys; ++i) {
+        if (key + i < keys.first || key + i >= keys.last) continue;
+        from[i] = reinterpret_cast<const Stored*>(keys.v[key + i] + head_bytes) + d;
+        if (d + kLineColumns <= dim_v) continue;
+        for (int j = 0; j < kLineColumns; ++j)
+          staged[i][j] = d + j < dim_v ? from[i][j] : Stored{0};
+        from[i] = staged[i];
+      }
+      pack_value_line<Isa, Lines, Kv>(from, line + d / kLineColumns * v_stride);
+    }
+  }
+}
+
+// `count` lines of packed16, f32 from 16-bit. Lines of bf16 hold two steps: twice as many come out.
+template <class Isa, class Kv>
+inline void widen_lines(const uint16_t* from, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    for (int part = 0; part < parts<Isa>(); ++part) {
+      if constexpr (IsBf16<Kv>::value) {
+        Isa::template line<0, 3>(Bf16Lines{}, from, part).store_aligned(to + part * Isa::kLanes);
+        Isa::template line<1, 3>(Bf16Lines{}, from, part)
+            .store_aligned(to + kLineColumns + part * Isa::kLanes);
+      } else {
+        Isa::template line<0, 3>(F16Lines{}, from, part).store_aligned(to + part * Isa::kLanes);
+      }
+    }
+    from += IsBf16<Kv>::value ? 2 * kLineColumns : kLineColumns;
+    to += IsBf16<Kv>::value ? 2 * kLineColumns : kLineColumns;
+  }
+}
+
+// Packs a block of one head into scratch as `Lines`, and says where its pieces are.
+template <class Isa, class Lines, class Kv>
+class BlockPacker {
+ public:
+  using Stored = typename Lines::Stored;
+  BlockPacker(const KvSource& kv, float* key_lines, float* value_lines, const float* zeros)
+      : kv_(kv),
+        key_lines_(reinterpret_cast<Stored*>(key_lines)),
+        value_lines_(reinterpret_cast<Stored*>(value_lines)),
+        zeros_(reinterpret_cast<const char*>(zeros)) {}
+
+  // Lines of packed16 pages as they are, where they are.
+  void in_place(const BlockKeys& keys, int64_t k_bytes, int64_t v_bytes,
+                KvBlock<Lines>& block) const {
+    for (int32_t i = keys.first / kLineColumns; i * kLineColumns < keys.last; ++i) {
+      block.k[i] = reinterpret_cast<const Stored*>(keys.k[i] + k_bytes);
+      block.v[i] = reinterpret_cast<const Stored*>(keys.v[i] + v_bytes);
+    }
+    block.v_stride = int64_t{kv_.v_group} * kLineColumns;
+  }
+
+  void pack(const BlockKeys& keys, int64_t k_bytes, int64_t v_bytes, Ahead& ahead_k, Ahead& ahead_v,
+            KvBlock<Lines>& block) const {
+    block.v_stride = int64_t{kBlockKeys} * kLineColumns;
+    const int64_t dim = padded(kv_.head_dim);
+    for (int32_t i = 0; i < kPieces; ++i) {
+      block.k[i] = key_lines_ + i * kLineColumns * dim;
+      block.v[i] = value_lines_ + int64_t{i} * kLineColumns * kLineColumns;
+    }
+    for (int32_t i = keys.first / kLineColumns; i * kLineColumns < keys.last; ++i) {
+      Stored* to = key_lines_ + i * kLineColumns * dim;
+      if (kv_.packed16) {
+        widen_piece(keys.k[i] + k_bytes, keys.v[i] + v_bytes, i, to);
+      } else {
+        pack_keys(keys, i * kLineColumns, k_bytes, ahead_k, to);
+      }
+    }
+    if (kv_.packed16) return;
+    pack_value_rows<Isa, Lines, Kv>(keys, v_bytes, kv_.head_dim_v, ahead_v, value_lines_,
+                                    block.v_stride);
+  }
+
+ private:
+  void pack_keys(const BlockKeys& keys, int32_t begin, int64_t k_bytes, Ahead& ahead,
+                 Stored* to) const {
+    const char* rows[kLineColumns];
+    for (int i = 0; i < kLineColumns; ++i) {
+      const int32_t key = begin + i;
+      const bool here = key >= keys.first && key < keys.last;
+      rows[i] = here ? keys.k[key] + k_bytes : zeros_;
+    }
+    pack_key_piece<Isa, Lines, Kv>(rows, kv_.head_dim, ahead, to);
+  }
+
+  // Only 16-bit pages become other lines, f32 ones.
+  void widen_piece(const char* k, const char* v, int32_t piece, Stored* to) const {
+    if constexpr (sizeof(Stored) > sizeof(typename Kv::Stored)) {
+      constexpr int64_t kSteps = IsBf16<Kv>::value ? 2 : 1;
+      widen_lines<Isa, Kv>(reinterpret_cast<const uint16_t*>(k), padded(kv_.head_dim) / kSteps, to);
+      for (int64_t column = 0; column < padded(kv_.head_dim_v) / kLineColumns; ++column) {
+        const auto* from =
+            reinterpret_cast<const uint16_t*>(v) + column * kv_.v_group * kLineColumns;
+        Stored* lines = value_lines_ + (column * kBlockKeys + piece * kLineColumns) * kLineColumns;
+        widen_lines<Isa, Kv>(from, kLineColumns / kSteps, lines);
+      }
+    }
+  }
+
+  const KvSource& kv_;
+  Stored* key_lines_;
+  Stored* value_lines_;
+  const char* zeros_;
+};
 
 }  // namespace
 }  // namespace attnrt::cpu

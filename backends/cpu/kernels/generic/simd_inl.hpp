@@ -24,6 +24,64 @@ struct F16 {
   using Stored = uint16_t;
 };
 
+template <class Kv>
+struct IsBf16 {
+  static constexpr bool value = false;
+};
+template <>
+struct IsBf16<Bf16> {
+  static constexpr bool value = true;
+};
+
+// Steps interleaved within a line, products of a line with a row, keys (or dims) that one operand
+// of such a product covers. kDot: operands are pairs of bf16, and p is rounded to bf16.
+struct F32Lines {
+  using Stored = float;
+  using Operand = float;
+  static constexpr int kInterleave = 1;
+  static constexpr int kProducts = 1;
+  static constexpr bool kDot = false;
+};
+struct F16Lines {
+  using Stored = uint16_t;
+  using Operand = float;
+  static constexpr int kInterleave = 1;
+  static constexpr int kProducts = 1;
+  static constexpr bool kDot = false;
+};
+struct Bf16Lines {
+  using Stored = uint16_t;
+  using Operand = float;
+  static constexpr int kInterleave = 2;
+  static constexpr int kProducts = 2;
+  static constexpr bool kDot = false;
+};
+struct Bf16Dot {
+  using Stored = uint16_t;
+  using Operand = uint32_t;
+  static constexpr int kInterleave = 2;
+  static constexpr int kProducts = 1;
+  static constexpr bool kDot = true;
+};
+
+// The lines of a dot as single values.
+template <class Lines>
+struct UnpairedOf {
+  using Type = Lines;
+};
+template <>
+struct UnpairedOf<Bf16Dot> {
+  using Type = Bf16Lines;
+};
+template <class Lines>
+using Unpaired = typename UnpairedOf<Lines>::Type;
+
+// A number as a type.
+template <int kValue>
+struct Number {
+  static constexpr int value = kValue;
+};
+
 constexpr float kLog2E = 1.44269504088896340736f;
 constexpr float kInfinity = __builtin_inff();
 
@@ -88,7 +146,9 @@ struct Portable {
   using Vec = xsimd::batch<float, Arch>;
   static constexpr int kLanes = static_cast<int>(Vec::size);
   static constexpr int kRegisters = 16;
-  static constexpr int kTileRows = 4;
+  // Rows of a tile where there are many, and up to where all rows are one tile.
+  static constexpr int kTileRows = 2;
+  static constexpr int kShortRows = 2;
 
   static Vec fma(Vec a, Vec b, Vec c) { return MultiplyAdd<Arch>::of(a, b, c); }
 
@@ -108,17 +168,67 @@ struct Portable {
     for (int i = 0; i < kLanes; ++i) p[i] = narrow(out, wide[i]);
   }
 
-  // Columns that one transpose covers: 16-bit ISAs take pairs of columns as 32-bit lanes.
-  template <class Kv>
-  static constexpr int transpose_columns() {
-    return kLanes;
+  // Part `part` of the 16 columns of a line, one of its two interleaved steps; lines of one step
+  // know no halves.
+  template <int kHalf, int kKeep>
+  static Vec line(F32Lines, const float* p, int part) {
+    return Vec::load_aligned(p + part * kLanes);
+  }
+  template <int kHalf, int kKeep>
+  static Vec line(F16Lines, const uint16_t* p, int part) {
+    return load(F16{}, p + part * kLanes);
+  }
+  template <int kHalf, int kKeep>
+  static Vec line(Bf16Lines, const uint16_t* p, int part) {
+    float wide[kLanes];
+    for (int i = 0; i < kLanes; ++i) wide[i] = widen(Bf16{}, p[2 * (part * kLanes + i) + kHalf]);
+    return Vec::load_unaligned(wide);
   }
 
-  // Columns [0, transpose_columns) of kLanes rows, to panel[column * kBlockKeys + row].
+  template <class Lines>
+  static Vec broadcast(Lines, float operand) {
+    return Vec(operand);
+  }
+  template <class Lines>
+  static Vec multiply_add(Lines, Vec factor, Vec line, Vec sum) {
+    return fma(factor, line, sum);
+  }
+
+  // Dwords [0, kLanes) of kLanes rows to one vector per dword.
+  static void transpose(const float* const* rows, Vec* dwords) {
+    float lanes[kLanes];
+    for (int i = 0; i < kLanes; ++i) {
+      for (int row = 0; row < kLanes; ++row) __builtin_memcpy(lanes + row, rows[row] + i, 4);
+      dwords[i] = Vec::load_unaligned(lanes);
+    }
+  }
+  // Vectors of two 16-bit elements a lane, the lower one first: as they are, widened, taken apart.
+  template <class Stored>
+  static void store_bits(Vec pairs, Stored* to) {
+    float lanes[kLanes];
+    pairs.store_unaligned(lanes);
+    __builtin_memcpy(to, lanes, sizeof lanes);
+  }
   template <class Kv>
-  static void transpose(Kv kv, const typename Kv::Stored* const* rows, float* panel) {
-    for (int row = 0; row < kLanes; ++row) {
-      for (int i = 0; i < kLanes; ++i) panel[i * kBlockKeys + row] = widen(kv, rows[row][i]);
+  static void widen_pairs(Kv kv, Vec pairs, Vec& low, Vec& high) {
+    uint16_t halves[2][kLanes];
+    split_pairs(pairs, halves[0], halves[1]);
+    low = load(kv, halves[0]);
+    high = load(kv, halves[1]);
+  }
+  static void split_pairs(Vec pairs, uint16_t* low, uint16_t* high) {
+    uint32_t lanes[kLanes];
+    store_bits(pairs, lanes);
+    for (int i = 0; i < kLanes; ++i) {
+      low[i] = static_cast<uint16_t>(lanes[i]);
+      high[i] = static_cast<uint16_t>(lanes[i] >> 16);
+    }
+  }
+  // Two rows of 16 elements, turn about.
+  static void interleave(const uint16_t* a, const uint16_t* b, uint16_t* to) {
+    for (int i = 0; i < 16; ++i) {
+      to[2 * i] = a[i];
+      to[2 * i + 1] = b[i];
     }
   }
 

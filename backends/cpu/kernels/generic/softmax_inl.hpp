@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scores of one row against one block of keys: scaled, masked, exponentiated against the
-// row's running maximum. Everything here is decided by the row alone.
-//
-// Cost: about 14 instructions per vector of scores and 25 per row, 6% of D = 128 arithmetic.
+// Scores of rows against one block of keys: scaled, masked, exponentiated against the row's running
+// maximum. Everything here is decided by the row alone. Maxima, rescaling factors and exponentials
+// are three passes over the rows, so that the horizontal steps of one row do not wait for
+// another's.
 #pragma once
 
-#include "backends/cpu/kernels/generic/simd_inl.hpp"
+#include "backends/cpu/kernels/generic/lines_inl.hpp"
 
 namespace attnrt::cpu {
 namespace {
 
-alignas(64) constexpr float kLaneNumbers[kBlockKeys] = {
-    0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-    22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
-    44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+alignas(64) constexpr float kLaneNumbers[kLineColumns] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                          8, 9, 10, 11, 12, 13, 14, 15};
 
 // What one row is, for one block.
 struct RowBlock {
@@ -22,76 +20,109 @@ struct RowBlock {
   float slope;          // ALiBi
 };
 
-// A row's state: sums are kept per lane until the split ends.
-struct RowState {
-  float* lane_sums;
+// Where the states of consecutive rows begin: sums are kept per lane until the split ends.
+struct RowStates {
+  float* lane_sums;  // [rows][kLineFloats]
   float* ref;
   float* rescale;
 };
 
+template <class Isa>
+inline typename Isa::Vec lane_numbers(int32_t lane) {
+  using Vec = typename Isa::Vec;
+  return Vec::load_aligned(kLaneNumbers + lane % kLineColumns) +
+         Vec(static_cast<float>(lane / kLineColumns * kLineColumns));
+}
+
 // Scale, soft cap and ALiBi, in natural units.
 template <class Isa>
 inline typename Isa::Vec natural_score(const AttendTask& task, const RowBlock& row,
-                                       typename Isa::Vec s, int lane) {
+                                       typename Isa::Vec s, int32_t lane) {
   using Vec = typename Isa::Vec;
   s = s * Vec(task.scale);
   if (task.softcap > 0.0f) s = Vec(task.softcap) * tanh<Isa>(s / Vec(task.softcap));
   if (task.alibi != nullptr) {
-    const Vec distance = xsimd::abs(Vec(row.distance) - Vec::load_aligned(kLaneNumbers + lane));
+    const Vec distance = xsimd::abs(Vec(row.distance) - lane_numbers<Isa>(lane));
     s = Isa::fma(Vec(-row.slope), distance, s);
   }
   return s;
 }
 
-// Turns 64 scores into p = e^(s - ref), in place. The factor log2(e) comes after the subtraction:
-// the rounding of s * log2(e) alone would be 6e-4 of p at |s| = 5e4, where the plain computation is
-// exact. A block without visible keys leaves the state as it is and p = 0; ref = -inf
-// then stands for "nothing seen yet" and 0 is used in its place, so that -inf - -inf never
-// happens. NaN scores give NaN p, and through the sum a NaN row.
-template <class Isa, class Kv>
-inline void softmax_block(const AttendTask& task, const RowBlock& row, float* scores,
-                          const RowState& state) {
+// Products of one row to scores, in lanes [begin, end): whole vectors. Returns the largest.
+template <class Isa>
+inline float score_row(const AttendTask& task, const RowBlock& row, int32_t begin, int32_t end,
+                       float* scores) {
   using Vec = typename Isa::Vec;
-  constexpr int kLanes = Isa::kLanes;
-  constexpr int kVectors = kBlockKeys / kLanes;
+  constexpr int32_t kLanes = Isa::kLanes;
   const bool plain = !(task.softcap > 0.0f) && task.alibi == nullptr;
-  Vec s[kVectors];
-  if (plain) {
+  Vec largest(-kInfinity);
+  if (plain && row.first <= begin && row.last >= end) {
     const Vec scale(task.scale);
-    for (int i = 0; i < kVectors; ++i) s[i] = Vec::load_aligned(scores + i * kLanes) * scale;
-  } else {
-    for (int i = 0; i < kVectors; ++i) {
-      s[i] = natural_score<Isa>(task, row, Vec::load_aligned(scores + i * kLanes), i * kLanes);
+    for (int32_t lane = begin; lane < end; lane += kLanes) {
+      const Vec s = Vec::load_aligned(scores + lane) * scale;
+      s.store_aligned(scores + lane);
+      largest = xsimd::max(largest, s);
+    }
+    return Isa::reduce_max(largest);
+  }
+  const Vec first(static_cast<float>(row.first));
+  const Vec last(static_cast<float>(row.last));
+  for (int32_t lane = begin; lane < end; lane += kLanes) {
+    Vec s = natural_score<Isa>(task, row, Vec::load_aligned(scores + lane), lane);
+    const Vec number = lane_numbers<Isa>(lane);
+    s = xsimd::select(number >= first && number < last, s, Vec(-kInfinity));
+    s.store_aligned(scores + lane);
+    largest = xsimd::max(largest, s);
+  }
+  return Isa::reduce_max(largest);
+}
+
+// Moves the references of `count` rows up to their new maxima; rows of lower or NaN ones stay, and
+// so does -inf, "nothing seen yet".
+template <class Isa>
+inline void raise_refs(const float* maxima, int32_t count, const RowStates& states) {
+  using Vec = typename Isa::Vec;
+  constexpr int32_t kLanes = Isa::kLanes;
+  for (int32_t i = 0; i < count; i += kLanes) {
+    const int n = count - i < kLanes ? count - i : kLanes;
+    const Vec old = n == kLanes ? Vec::load_unaligned(states.ref + i)
+                                : load_part<Isa>(F32{}, states.ref + i, n);
+    const Vec largest = Vec::load_unaligned(maxima + i);
+    const auto higher = largest > old;
+    const Vec ref = xsimd::select(higher, largest, old);
+    const Vec rescale = xsimd::select(higher, Isa::exp(old - ref), Vec(1.0f));
+    if (n == kLanes) {
+      ref.store_unaligned(states.ref + i);
+      rescale.store_unaligned(states.rescale + i);
+    } else {
+      store_part<Isa>(F32{}, states.ref + i, n, ref);
+      store_part<Isa>(F32{}, states.rescale + i, n, rescale);
     }
   }
-  if (row.first > 0 || row.last < kBlockKeys) {
-    const Vec first(static_cast<float>(row.first));
-    const Vec last(static_cast<float>(row.last));
-    for (int i = 0; i < kVectors; ++i) {
-      const Vec lane = Vec::load_aligned(kLaneNumbers + i * kLanes);
-      s[i] = xsimd::select(lane >= first && lane < last, s[i], Vec(-kInfinity));
-    }
-  }
-  Vec largest = s[0];
-  for (int i = 1; i < kVectors; ++i) largest = xsimd::max(largest, s[i]);
-  const float block_max = Isa::reduce_max(largest);
-  const float old_ref = *state.ref;
-  float rescale = 1.0f;
-  if (block_max > old_ref) {  // false for NaN
-    rescale = exp_scalar<Isa>(old_ref - block_max);
-    *state.ref = block_max;
-  }
-  *state.rescale = rescale;
-  const Vec ref(*state.ref == -kInfinity ? 0.0f : *state.ref);
-  Vec sum = Vec::load_aligned(state.lane_sums) * Vec(rescale);
-  for (int i = 0; i < kVectors; ++i) {
-    const Vec x = s[i] - ref;
+}
+
+// Scores of one row to p = e^(s - ref), in place, as floats or as bf16 in the row's first half. The
+// factor log2(e) comes after the subtraction: the rounding of s * log2(e) alone would be 6e-4 of p
+// at |s| = 5e4, where the plain computation is exact. Where ref is -inf, 0 is used in its place, so
+// that -inf - -inf never happens. NaN scores give NaN p, and through the sum a NaN row.
+template <class Isa, class Lines, class Kv>
+inline void weigh_row(int32_t begin, int32_t end, float row_ref, float rescale, float* lane_sums,
+                      float* scores) {
+  using Vec = typename Isa::Vec;
+  const Vec ref(row_ref == -kInfinity ? 0.0f : row_ref);
+  Vec sum = Vec::load_aligned(lane_sums) * Vec(rescale);
+  for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
+    const Vec x = Vec::load_aligned(scores + lane) - ref;
     // 16-bit K and V are coarser than what the shorter form loses.
     const Vec p = sizeof(typename Kv::Stored) == 4 ? Isa::exp(x) : Isa::exp2(x * Vec(kLog2E));
     sum = sum + p;
-    p.store_aligned(scores + i * kLanes);
+    if constexpr (Lines::kDot) {
+      Isa::store(Bf16{}, reinterpret_cast<uint16_t*>(scores) + lane, p);
+    } else {
+      p.store_aligned(scores + lane);
+    }
   }
-  sum.store_aligned(state.lane_sums);
+  sum.store_aligned(lane_sums);
 }
 
 }  // namespace

@@ -1,126 +1,246 @@
 // SPDX-License-Identifier: Apache-2.0
-// The register tile that computes both products: C[rows][columns] (+)= A[rows][n] * B[n][columns].
-// Scores are Q times the K panel, values are P times the V panel. Every element of C is one chain
-// of multiply-adds in ascending n, so neither the tile's height nor its width changes a bit, and a
-// product may be cut along n anywhere.
+// The register tiles of both products. Scores are Q times the lines of K; acc gains P times the
+// lines of V. Every element of a result is one chain of multiply-adds in ascending dim or key, so
+// neither the tile's height nor its width changes a bit.
 //
-// Cost: a step of n loads `vectors` of B and broadcasts `rows` of A for rows x vectors FMAs. 6 x 4
-// (AVX-512: 10 loads, 24 FMAs) and 6 x 2 (16 registers: 8 loads, 12 FMAs) are bound by the FMA
-// units; one and two rows are wide enough to hide the FMA latency where there are columns.
+// Cost: a line is read and widened once for all rows of a tile. On AVX-512 a step of a 6 x 4 tile
+// is 4 lines, 6 broadcasts and 24 multiply-adds: bound by the multiply-adds.
 #pragma once
 
-#include "backends/cpu/kernels/generic/pack_inl.hpp"
+#include "backends/cpu/kernels/generic/ahead_inl.hpp"
 
 namespace attnrt::cpu {
 namespace {
 
-// B as f32 rows in scratch.
-template <class Isa>
-struct PanelRows {
-  const float* base;
-  int64_t stride;
-  typename Isa::Vec load(int32_t i, int64_t column) const {
-    return Isa::Vec::load_aligned(base + i * stride + column);
-  }
-  void step(int32_t) const {}
+// Which of the two interleaved steps of a line count: edges of a range of keys.
+enum Keep : int { kKeepLow = 1, kKeepHigh = 2, kKeepBoth = 3 };
+
+// Accumulators of kRows rows x kWidth lines.
+template <class Isa, int kRows, int kWidth>
+struct TileSums {
+  static constexpr int kVectors = kWidth * parts<Isa>();
+  typename Isa::Vec at[kRows][kVectors];
 };
 
-// The same, asking for later keys meanwhile.
-template <class Isa>
-struct PanelRowsAhead : PanelRows<Isa> {
-  Ahead* ahead;
-  void step(int32_t i) const {
-    if (i % 4 == 0) ahead->prefetch(1);
-  }
-};
-
-// B as stored rows anywhere in memory, widened as loaded: for so few rows of A that a panel would
-// be written and read once.
-template <class Isa, class Kv>
-struct StoredRows {
-  const char* const* rows;
-  int64_t offset_bytes;
-  Ahead* ahead;
-  typename Isa::Vec load(int32_t i, int64_t column) const {
-    return Isa::load(Kv{},
-                     reinterpret_cast<const typename Kv::Stored*>(rows[i] + offset_bytes) + column);
-  }
-  void step(int32_t i) const {
-    if (i % 2 == 0) ahead->prefetch(1);
-  }
-};
-
-struct TileShape {
-  const float* a;
-  int64_t a_stride;
-  float* c;
-  int64_t c_stride;
-  const float* rescale;  // [rows] factor for the old C; null: C starts at 0
-  int32_t n_begin, n_end;
-};
-
-template <class Isa, int kRows, int kVectors, class B>
-inline void multiply_tile(const TileShape& shape, const B& b, int64_t column) {
-  using Vec = typename Isa::Vec;
-  constexpr int kLanes = Isa::kLanes;
-  Vec acc[kRows][kVectors];
-  for (int r = 0; r < kRows; ++r) {
+// sums += operands x lines. Operand of row r, product h: a[r * kRowStride + h * kProductStride].
+template <class Isa, class Lines, int kKeep, int kRowStride, int kProductStride, int kRows,
+          int kWidth>
+inline void add_lines(const typename Lines::Operand* a, const typename Lines::Stored* const* lines,
+                      TileSums<Isa, kRows, kWidth>& sums) {
+  constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
+  constexpr int kParts = parts<Isa>();
+  const auto product = [&](auto half) {
+    constexpr int kHalf = decltype(half)::value;
+    if constexpr (Lines::kProducts == 2 && (kKeep >> kHalf & 1) == 0) return;
+    decltype(Isa::template line<kHalf, kKeep>(Lines{}, lines[0], 0)) line[kVectors];
     for (int v = 0; v < kVectors; ++v) {
-      acc[r][v] = shape.rescale == nullptr
-                      ? Vec(0.0f)
-                      : Vec::load_aligned(shape.c + r * shape.c_stride + column + v * kLanes) *
-                            Vec(shape.rescale[r]);
+      line[v] = Isa::template line<kHalf, kKeep>(Lines{}, lines[v / kParts], v % kParts);
     }
-  }
-  const float* a = shape.a;
-  const int64_t a_stride = shape.a_stride;
-  for (int32_t i = shape.n_begin; i < shape.n_end; ++i) {
-    b.step(i);
-    Vec row[kVectors];
-    for (int v = 0; v < kVectors; ++v) row[v] = b.load(i, column + v * kLanes);
     for (int r = 0; r < kRows; ++r) {
-      const Vec factor(a[r * a_stride + i]);
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = Isa::fma(factor, row[v], acc[r][v]);
+      const auto factor = Isa::broadcast(Lines{}, a[r * kRowStride + kHalf * kProductStride]);
+      for (int v = 0; v < kVectors; ++v) {
+        sums.at[r][v] = Isa::multiply_add(Lines{}, factor, line[v], sums.at[r][v]);
+      }
     }
+  };
+  product(Number<0>{});
+  if constexpr (Lines::kProducts == 2) product(Number<1>{});
+}
+
+// scores[r * kBlockKeys + 16 * g + i] of kWidth pieces from `pieces` on. q: the tile's operands,
+// [dim or pair of dims][kRows].
+template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
+inline void score_tile(const typename Lines::Operand* q,
+                       const typename Lines::Stored* const* pieces, int64_t dim, float* scores,
+                       AheadT& ahead_of_block) {
+  using Vec = typename Isa::Vec;
+  TileSums<Isa, kRows, kWidth> sums;
+  constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) sums.at[r][v] = Vec(0.0f);
   }
+  const typename Lines::Stored* lines[kWidth];
+  for (int g = 0; g < kWidth; ++g) lines[g] = pieces[g];
+  AheadT ahead = ahead_of_block;
+  constexpr bool kAhead = sizeof(AheadT) > sizeof(NoAhead);
+  for (int64_t d = 0; d < dim; d += Lines::kInterleave) {
+    if constexpr (kAhead) {
+      for (int g = 0; g < kWidth; ++g) {
+        ahead.line();
+        __builtin_prefetch(lines[g] + kLinesToL1 * line_elements<Lines>());
+      }
+    }
+    add_lines<Isa, Lines, kKeepBoth, 1, kRows>(q, lines, sums);
+    q += Lines::kProducts * kRows;
+    for (int g = 0; g < kWidth; ++g) lines[g] += line_elements<Lines>();
+  }
+  ahead_of_block = ahead;
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
-      acc[r][v].store_aligned(shape.c + r * shape.c_stride + column + v * kLanes);
+      sums.at[r][v].store_aligned(scores + r * kBlockKeys + v * Isa::kLanes);
     }
   }
 }
 
-// Columns in tiles as wide as registers allow, then halves for what is left.
-template <class Isa, int kRows, int kVectors, class B>
-inline void multiply_columns(const TileShape& shape, const B& b, int64_t column, int64_t columns) {
-  for (; column + kVectors * Isa::kLanes <= columns; column += kVectors * Isa::kLanes) {
-    multiply_tile<Isa, kRows, kVectors>(shape, b, column);
+// Keys [first, last) of the block, and the dims of one tile: 16 * column on.
+template <class Lines>
+struct ValueRange {
+  const KvBlock<Lines>& block;
+  int64_t column;
+  int32_t first, last;
+};
+
+// acc[r * stride + i] = acc * rescale[r] + p * V for kWidth x 16 dims. p: rows of kBlockKeys
+// floats, or of as many bf16 in their first half.
+template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
+inline void value_tile(const typename Lines::Operand* p, const ValueRange<Lines>& range,
+                       const float* rescale, float* acc, int64_t stride, AheadT& ahead_of_block) {
+  using Vec = typename Isa::Vec;
+  TileSums<Isa, kRows, kWidth> sums;
+  constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
+  constexpr int kKeys = Lines::kInterleave;  // of a line
+  constexpr int kOperandKeys = Lines::kDot ? 2 : 1;
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      sums.at[r][v] = Vec::load_aligned(acc + r * stride + v * Isa::kLanes) * Vec(rescale[r]);
+    }
   }
-  if constexpr (kVectors > 1) multiply_columns<Isa, kRows, kVectors / 2>(shape, b, column, columns);
+  AheadT ahead = ahead_of_block;
+  constexpr bool kAhead = sizeof(AheadT) > sizeof(NoAhead);
+  const int64_t v_stride = range.block.v_stride;
+  for (int32_t key = range.first; key < range.last;) {
+    const int32_t piece = key / kLineColumns;
+    const int32_t piece_end = (piece + 1) * kLineColumns;
+    const int32_t end = range.last < piece_end ? range.last : piece_end;
+    const typename Lines::Stored* from = range.block.v[piece] + range.column * v_stride;
+    const typename Lines::Stored* lines[kWidth];
+    const int64_t first_line = (key - piece * kLineColumns) / kKeys;
+    for (int g = 0; g < kWidth; ++g) {
+      lines[g] = from + g * v_stride + first_line * line_elements<Lines>();
+    }
+    const typename Lines::Operand* a = p + key / kOperandKeys;
+    const auto next_line = [&] {
+      for (int g = 0; g < kWidth; ++g) lines[g] += line_elements<Lines>();
+    };
+    if (kKeys == 2 && key % 2 != 0) {
+      // The operand of the dot covers the key before, too, whose half of the line becomes 0.
+      add_lines<Isa, Lines, kKeepHigh, kBlockKeys, 1>(Lines::kDot ? a : a - 1, lines, sums);
+      next_line();
+      a += 1;
+      ++key;
+    }
+    for (; key + kKeys <= end; key += kKeys) {
+      if constexpr (kAhead) {
+        for (int g = 0; g < kWidth; ++g) {
+          ahead.line();
+          __builtin_prefetch(lines[g] + kWidth * v_stride);
+        }
+      }
+      add_lines<Isa, Lines, kKeepBoth, kBlockKeys, 1>(a, lines, sums);
+      a += Lines::kProducts;
+      next_line();
+    }
+    if (kKeys == 2 && key < end) {
+      add_lines<Isa, Lines, kKeepLow, kBlockKeys, 1>(a, lines, sums);
+      ++key;
+    }
+  }
+  ahead_of_block = ahead;
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      sums.at[r][v].store_aligned(acc + r * stride + v * Isa::kLanes);
+    }
+  }
 }
 
+// Lines side by side in a tile of so many rows: as many as the registers hold, beside one row of
+// lines and a broadcast.
 template <class Isa, int kRows>
-constexpr int tile_vectors() {
-  if (kRows == 1) return 8;
-  if (Isa::kRegisters == 32) return 4;
-  return kRows <= 3 ? 4 : 2;
-}
-
-// `columns` is a multiple of the lanes; C, and B's panels, have that many.
-template <class Isa, int kRows = Isa::kTileRows, class B>
-inline void multiply_rows(int32_t rows, const TileShape& shape, const B& b, int64_t columns) {
-  if (rows == kRows) {
-    multiply_columns<Isa, kRows, tile_vectors<Isa, kRows>()>(shape, b, 0, columns);
-  } else if constexpr (kRows > 1) {
-    multiply_rows<Isa, kRows - 1>(rows, shape, b, columns);
+constexpr int tile_width() {
+  constexpr int kFree = Isa::kRegisters - 3;
+  for (int width = 4; width > 1; width /= 2) {
+    if ((kRows + 1) * width * parts<Isa>() <= kFree) return width;
   }
+  return 1;
 }
 
-// Height of the next tile when `left` rows remain: as even as possible, 8 rows are 4 + 4.
+// Height of the next tile when `left` rows remain: as even as possible.
 template <class Isa>
 inline int32_t tile_height(int32_t left) {
+  if (left <= Isa::kShortRows) return left;
   const int32_t tiles = (left + Isa::kTileRows - 1) / Isa::kTileRows;
   return (left + tiles - 1) / tiles;
+}
+
+// Calls visit.template operator()<kRows>() for the height.
+template <class Isa,
+          int kRows = (Isa::kTileRows > Isa::kShortRows ? Isa::kTileRows : Isa::kShortRows),
+          class Visit>
+inline void with_height(int32_t rows, const Visit& visit) {
+  if constexpr (kRows == 1) {
+    visit(Number<1>{});
+  } else if (rows == kRows) {
+    visit(Number<kRows>{});
+  } else {
+    with_height<Isa, kRows - 1>(rows, visit);
+  }
+}
+
+// Lower tiles than this stand alone: tile_height cuts no more than kShortRows + 1 rows so low.
+template <class Isa>
+constexpr int kLeastOfMany = (Isa::kShortRows + 1) / 2;
+
+template <class Isa, class Lines, int kRows, class AheadT>
+inline void score_columns(const typename Lines::Operand* q,
+                          const typename Lines::Stored* const* pieces, int32_t count, int64_t dim,
+                          float* scores, AheadT& ahead) {
+  constexpr int kWidth = tile_width<Isa, kRows>();
+  int32_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    score_tile<Isa, Lines, kRows, kWidth>(q, pieces + i, dim, scores + i * kLineColumns, ahead);
+  }
+  for (; kWidth > 1 && i < count; ++i) {
+    score_tile<Isa, Lines, kRows, 1>(q, pieces + i, dim, scores + i * kLineColumns, ahead);
+  }
+}
+
+// `count` columns of 16 dims from range.column on.
+template <class Isa, class Lines, int kRows, class AheadT>
+inline void value_columns(const typename Lines::Operand* p, ValueRange<Lines> range, int32_t count,
+                          const float* rescale, float* acc, int64_t stride, AheadT& ahead) {
+  constexpr int kWidth = tile_width<Isa, kRows>();
+  int32_t i = 0;
+  for (; i + kWidth <= count; i += kWidth, range.column += kWidth) {
+    value_tile<Isa, Lines, kRows, kWidth>(p, range, rescale, acc + i * kLineColumns, stride, ahead);
+  }
+  for (; kWidth > 1 && i < count; ++i, ++range.column) {
+    value_tile<Isa, Lines, kRows, 1>(p, range, rescale, acc + i * kLineColumns, stride, ahead);
+  }
+}
+
+// Whether V of keys [first, last) is finite: x * 0 is 0 exactly for finite x, NaN for all others.
+// Whole pieces are looked at; a false alarm costs time only.
+template <class Isa, class Lines>
+inline bool values_finite(const KvBlock<Lines>& block, int32_t first, int32_t last,
+                          int32_t columns) {
+  using Vec = typename Isa::Vec;
+  using Read = Unpaired<Lines>;
+  Vec bad(0.0f);
+  for (int32_t piece = first / kLineColumns; piece * kLineColumns < last; ++piece) {
+    for (int32_t column = 0; column < columns; ++column) {
+      const typename Lines::Stored* line = block.v[piece] + column * block.v_stride;
+      for (int32_t i = 0; i < kLineColumns; i += Lines::kInterleave) {
+        for (int part = 0; part < parts<Isa>(); ++part) {
+          bad = Isa::fma(Isa::template line<0, kKeepBoth>(Read{}, line, part), Vec(0.0f), bad);
+          if constexpr (Lines::kInterleave == 2) {
+            bad = Isa::fma(Isa::template line<1, kKeepBoth>(Read{}, line, part), Vec(0.0f), bad);
+          }
+        }
+        line += line_elements<Lines>();
+      }
+    }
+  }
+  return Isa::reduce_add(bad) == 0.0f;
 }
 
 }  // namespace
