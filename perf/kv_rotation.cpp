@@ -22,6 +22,11 @@ int64_t total_keys(const SweepCase& c) {
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Elements of a key as it is stored.
+int64_t columns(const SweepCase& c, int32_t dim) {
+  return c.layout == KvLayout::kPacked16 ? divide_up(dim, 16) * 16 : dim;
+}
+
 }  // namespace
 
 int64_t rotation_bytes_for(int64_t llc_bytes) {
@@ -43,7 +48,8 @@ int64_t choose_copies(int64_t copy_bytes, int64_t read_bytes, const ColdRule& ru
 int64_t kv_copy_bytes(const SweepCase& c) {
   const int64_t tokens =
       c.page_size == 0 ? total_keys(c) : c.batch * divide_up(c.kv_len, c.page_size) * c.page_size;
-  return tokens * c.heads.kv * (c.head_dim + c.head_dim_v) * size_of(c.dtype);
+  return tokens * c.heads.kv * (columns(c, c.head_dim) + columns(c, c.head_dim_v)) *
+         size_of(c.dtype);
 }
 
 KvRotation::KvRotation(const SweepCase& sweep_case, int64_t copies)
@@ -57,11 +63,19 @@ KvRotation::KvRotation(const SweepCase& sweep_case, int64_t copies)
     std::iota(pages_.begin(), pages_.end(), 0);
     std::shuffle(pages_.begin(), pages_.end(), std::mt19937(1));
   }
-  k_unit_ = unit_tokens * case_.heads.kv * case_.head_dim;
-  v_unit_ = unit_tokens * case_.heads.kv * case_.head_dim_v;
+  k_unit_ = unit_tokens * case_.heads.kv * columns(case_, case_.head_dim);
+  v_unit_ = unit_tokens * case_.heads.kv * columns(case_, case_.head_dim_v);
 }
 
 KvView KvRotation::view(std::byte* memory, int64_t index) const {
+  if (case_.layout == KvLayout::kPacked16) {
+    const int64_t unit = k_unit_ + v_unit_;
+    KvView view =
+        KvView::packed16(memory + index * unit * element_bytes_, case_.dtype, units_,
+                         case_.page_size, case_.heads.kv, case_.head_dim, case_.head_dim_v);
+    view.k_strides.page = view.v_strides.page = copies_ * unit;
+    return view;
+  }
   std::byte* const k = memory + index * k_unit_ * element_bytes_;
   std::byte* const v_begin = memory + copies_ * units_ * k_unit_ * element_bytes_;
   std::byte* const v = v_begin + index * v_unit_ * element_bytes_;

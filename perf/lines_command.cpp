@@ -147,7 +147,8 @@ CLI::App* add_lines_command(CLI::App& app, CommandRun& run) {
       ->type_name("LIST");
   command->add_flag("--list", o.list, "print the rows and their lines, measure nothing");
   command->add_flag("--quick", o.quick, "few repeats: to look, not to judge");
-  command->add_option("--layout", o.layout, "of pages: nhd or hnd [nhd]")->type_name("NAME");
+  command->add_option("--layout", o.layout, "of pages: nhd, hnd or packed16 [nhd]")
+      ->type_name("NAME");
   command->add_option("--commit", o.commit, "name of the build, for the report's head")
       ->type_name("TEXT");
   command

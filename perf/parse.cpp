@@ -66,10 +66,11 @@ DType parse_dtype(std::string_view option, std::string_view text) {
 }
 
 KvLayout parse_layout(std::string_view option, std::string_view text) {
-  for (const KvLayout layout : {KvLayout::kPacked, KvLayout::kNHD, KvLayout::kHND}) {
+  for (const KvLayout layout :
+       {KvLayout::kPacked, KvLayout::kNHD, KvLayout::kHND, KvLayout::kPacked16}) {
     if (text == to_string(layout)) return layout;
   }
-  throw BadInput(fmt::format("{} is '{}'; known: nhd, hnd", option, text));
+  throw BadInput(fmt::format("{} is '{}'; known: nhd, hnd, packed16", option, text));
 }
 
 int64_t parse_count(std::string_view option, std::string_view text) {

@@ -62,6 +62,8 @@ class Engine {
   void book_step(const PhaseSeconds& phases, const AttendWork& work);
   void measure_limits();
   void finish();
+  [[nodiscard]] int64_t k_columns() const;
+  [[nodiscard]] int64_t v_columns() const;
   [[nodiscard]] KvView cache_view(int32_t layer) const;
   [[nodiscard]] SequenceBatch sequence_batch() const;
   [[nodiscard]] int64_t kv_bytes(const Plan& plan) const;
@@ -104,9 +106,8 @@ Engine::Engine(const Trace& trace, const ReplayOptions& options, Context& contex
   const int64_t keys = int64_t{options.scheduling.num_pages} * options.scheduling.page_size;
   caches_.resize(static_cast<size_t>(options.layers));
   for (LayerCache& cache : caches_) {
-    cache.k = HugeBuffer(static_cast<size_t>(keys * source_.shape().k_elements * element_bytes));
-    if (options.model.v_is_k_prefix) continue;
-    cache.v = HugeBuffer(static_cast<size_t>(keys * source_.shape().v_elements * element_bytes));
+    cache.k = HugeBuffer(static_cast<size_t>(keys * k_columns() * element_bytes));
+    cache.v = HugeBuffer(static_cast<size_t>(keys * v_columns() * element_bytes));
   }
   out_ = HugeBuffer(static_cast<size_t>(rows * shape_.head_dim_v * element_bytes));
   lse_.resize(static_cast<size_t>(rows));
@@ -120,12 +121,30 @@ Engine::Engine(const Trace& trace, const ReplayOptions& options, Context& contex
   }
 }
 
+// Elements of a key in the memory of K and in that of V: packed16 has both in one.
+int64_t Engine::k_columns() const {
+  if (options_.layout != KvLayout::kPacked16) return source_.shape().k_elements;
+  return packed16_bytes(options_.dtype, 1, 16, shape_.num_heads_kv, shape_.head_dim,
+                        shape_.head_dim_v) /
+         16 / size_of(options_.dtype);
+}
+
+int64_t Engine::v_columns() const {
+  const bool apart = options_.layout != KvLayout::kPacked16 && !options_.model.v_is_k_prefix;
+  return apart ? source_.shape().v_elements : 0;
+}
+
 KvView Engine::cache_view(int32_t layer) const {
   const LayerCache& cache = caches_[static_cast<size_t>(layer)];
   const SchedulerOptions& scheduling = options_.scheduling;
   if (options_.model.v_is_k_prefix) {
     return KvView::mla(cache.k.data(), options_.dtype, scheduling.num_pages, scheduling.page_size,
                        shape_.head_dim, shape_.head_dim_v);
+  }
+  if (options_.layout == KvLayout::kPacked16) {
+    return KvView::packed16(cache.k.data(), options_.dtype, scheduling.num_pages,
+                            scheduling.page_size, shape_.num_heads_kv, shape_.head_dim,
+                            shape_.head_dim_v);
   }
   return KvView::paged(cache.k.data(), cache.v.data(), options_.dtype, options_.layout,
                        scheduling.num_pages, scheduling.page_size, shape_.num_heads_kv,
@@ -257,8 +276,8 @@ void Engine::touch_new_pages() {
       std::memset(buffer.data() + touched_pages_ * stride, 0,
                   static_cast<size_t>((peak - touched_pages_) * stride));
     };
-    touch(cache.k, source_.shape().k_elements);
-    if (!options_.model.v_is_k_prefix) touch(cache.v, source_.shape().v_elements);
+    touch(cache.k, k_columns());
+    if (v_columns() > 0) touch(cache.v, v_columns());
   }
   touched_pages_ = peak;
 }
@@ -294,8 +313,8 @@ bool Engine::run_step() {
 /// Reads the first layer's K where it lies, so the probe meets the pages that attention met.
 void Engine::measure_limits() {
   if (calls_.empty() || context_.backend() != "cpu") return;
-  const int64_t bytes = int64_t{touched_pages_} * options_.scheduling.page_size *
-                        source_.shape().k_elements * size_of(options_.dtype);
+  const int64_t bytes = int64_t{touched_pages_} * options_.scheduling.page_size * k_columns() *
+                        size_of(options_.dtype);
   const Arithmetic arithmetic = arithmetic_of(context_.isa(), options_.dtype, options_.dtype);
   const MultiplyLoop& loop = multiply_loop(context_.isa(), arithmetic);
   result_.rates = measure_rates({caches_.front().k.data(), static_cast<size_t>(bytes)},
@@ -347,6 +366,10 @@ ReplayResult replay(const Trace& trace, const ReplayOptions& options, Context& c
   if (options.model.v_is_k_prefix && options.layout != KvLayout::kNHD) {
     throw BadInput(fmt::format("--layout is '{}'; model {} keeps one row per key: nhd only",
                                to_string(options.layout), options.model.name));
+  }
+  if (options.layout == KvLayout::kPacked16 && options.scheduling.page_size % 16 != 0) {
+    throw BadInput(fmt::format("--page-size is {}; packed16 pages hold a multiple of 16 keys",
+                               options.scheduling.page_size));
   }
   return Engine(trace, options, context, io).run();
 }

@@ -115,7 +115,7 @@ void add_engine_options(CLI::App& app, ReplayWords& words) {
   app.add_option("--dtype", words.dtype, "f32, bf16 or f16, of q, K, V and the output [bf16]")
       ->type_name("NAME")
       ->group(group);
-  app.add_option("--layout", words.layout, "nhd or hnd pages [nhd]")
+  app.add_option("--layout", words.layout, "nhd, hnd or packed16 pages [nhd]")
       ->type_name("NAME")
       ->group(group);
   app.add_option("--page-size", words.page_size, "keys per page [16]")
@@ -211,7 +211,7 @@ ReplayOptions make_options(const ReplayWords& words, const Trace& trace) {
   options.dtype = parse_dtype("--dtype", words.dtype);
   options.layout = parse_layout("--layout", words.layout);
   if (options.layout == KvLayout::kPacked) {
-    throw BadInput("--layout is 'packed'; a serving cache has pages: nhd or hnd");
+    throw BadInput("--layout is 'packed'; a serving cache has pages: nhd, hnd or packed16");
   }
   options.seed = words.seed;
   options.check_rows = words.check;

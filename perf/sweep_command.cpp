@@ -199,7 +199,7 @@ void add_shape_options(CLI::App& app, SweepOptions& o) {
   add("--head-dim", o.head_dim, "head dimension of q and K [128]");
   add("--head-dim-v", o.head_dim_v, "head dimension of V and out [as --head-dim]");
   add("--dtype", o.dtype, "bf16, f16, f32: of K, V, q and out [bf16]");
-  add("--layout", o.layout, "nhd, hnd (pages) or varlen (packed, no pages) [nhd]");
+  add("--layout", o.layout, "nhd, hnd, packed16 (pages) or varlen (packed, no pages) [nhd]");
   add("--page-size", o.page_size, "keys of a page [16]");
   add("--window", o.window, "newest keys that a query sees, its own included; none: all [none]");
   add("--ragged", o.ragged,

@@ -44,6 +44,9 @@ std::string why_not(const SweepCase& c) {
   constexpr int64_t kMaxTokens = INT32_MAX;
   if (int64_t{c.batch} * c.q_len > kMaxTokens) return "batch x q-len is beyond 2^31 - 1";
   if (int64_t{c.batch} * c.kv_len > kMaxTokens) return "batch x kv-len is beyond 2^31 - 1";
+  if (c.layout == KvLayout::kPacked16 && c.page_size % 16 != 0) {
+    return "packed16 pages hold a multiple of 16 keys";
+  }
   if (c.ragged > c.kv_len) return "ragged lengths are multiples of more than kv-len";
   return {};
 }

@@ -22,6 +22,7 @@ SweepCase small_case(KvLayout layout) {
   c.head_dim_v = 8;
   c.layout = layout;
   c.page_size = layout == KvLayout::kPacked ? 0 : 4;
+  if (layout == KvLayout::kPacked16) c.page_size = 16;
   c.batch = 3;
   c.q_len = 1;
   c.kv_len = 10;
@@ -64,6 +65,37 @@ TEST_CASE("copies share nothing and cover all of the memory, in every layout") {
     }
     CHECK(std::all_of(uses.begin(), uses.end(), [](int n) { return n == 1; }));
   }
+}
+
+TEST_CASE("copies in packed16 share nothing, cover all of the memory and begin on lines") {
+  SweepCase c = small_case(KvLayout::kPacked16);
+  c.head_dim = 40;   // padded to 48
+  c.head_dim_v = 8;  // padded to 16
+  c.kv_len = 20;
+  const KvRotation rotation(c, 5);
+  CHECK(rotation.total_bytes() == 5 * 3 * 2 * 16 * 2 * (48 + 16) * 2);
+  CHECK(kv_copy_bytes(c) * 5 == rotation.total_bytes());
+  std::vector<int> uses(static_cast<size_t>(rotation.total_bytes()), 0);
+  alignas(64) static std::byte origin[64];
+  for (int64_t copy = 0; copy < 5; ++copy) {
+    const KvView view = rotation.view(origin, copy);
+    CHECK(view.num_pages == 6);
+    const auto mark_page = [&](const void* base, int64_t element, int64_t elements) {
+      const auto first = reinterpret_cast<uintptr_t>(base) - reinterpret_cast<uintptr_t>(origin);
+      CHECK(first % 64 == 0);
+      for (int64_t i = 0; i < elements * 2; ++i) {
+        ++uses[static_cast<size_t>(first) + static_cast<size_t>(element * 2 + i)];
+      }
+    };
+    for (int64_t page = 0; page < 6; ++page) {
+      for (int64_t head = 0; head < 2; ++head) {
+        const int64_t at = page * view.k_strides.page + head * view.k_strides.head;
+        mark_page(view.k, at, 16 * 48);
+        mark_page(view.v, at, 16 * 16);
+      }
+    }
+  }
+  CHECK(std::all_of(uses.begin(), uses.end(), [](int n) { return n == 1; }));
 }
 
 TEST_CASE("every page is used once, in an order that is not theirs") {

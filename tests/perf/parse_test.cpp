@@ -31,10 +31,11 @@ TEST_CASE("heads") {
 TEST_CASE("dtypes and layouts") {
   CHECK(perf::parse_dtype("--dtype", "bf16") == attnrt::DType::kBF16);
   CHECK(perf::parse_layout("--layout", "hnd") == attnrt::KvLayout::kHND);
+  CHECK(perf::parse_layout("--layout", "packed16") == attnrt::KvLayout::kPacked16);
   CHECK_THROWS_WITH_AS(perf::parse_dtype("--dtype", "fp8"),
                        "--dtype is 'fp8'; known: f32, bf16, f16", BadInput);
-  CHECK_THROWS_WITH_AS(perf::parse_layout("--layout", "xyz"), "--layout is 'xyz'; known: nhd, hnd",
-                       BadInput);
+  CHECK_THROWS_WITH_AS(perf::parse_layout("--layout", "xyz"),
+                       "--layout is 'xyz'; known: nhd, hnd, packed16", BadInput);
 }
 
 TEST_CASE("counts") {

@@ -152,7 +152,7 @@ TEST_CASE("bad options are refused by name") {
   CHECK(refusal({"--head-dim", "64"}).find("requires --heads") != std::string::npos);
   CHECK(refusal({"--dtype", "int3"}) == "attnrt-perf: --dtype is 'int3'; known: f32, bf16, f16\n");
   CHECK(refusal({"--layout", "packed"}) ==
-        "attnrt-perf: --layout is 'packed'; a serving cache has pages: nhd or hnd\n");
+        "attnrt-perf: --layout is 'packed'; a serving cache has pages: nhd, hnd or packed16\n");
   CHECK(refusal({"--format", "xml"}) ==
         "attnrt-perf: --format is 'xml'; known: table, markdown, csv, json\n");
   CHECK(refusal({"--chunk", "0"}).find("--chunk") != std::string::npos);

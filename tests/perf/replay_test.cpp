@@ -99,6 +99,21 @@ TEST_CASE("the reference backend replays, too") {
   check_all_rows(fixture);
 }
 
+TEST_CASE("a replay in packed16 pages appends where the reference reads") {
+  for (const int32_t page_size : {16, 32}) {
+    ReplayFixture fixture("reference");
+    fixture.options.layout = KvLayout::kPacked16;
+    fixture.options.scheduling.page_size = page_size;
+    check_all_rows(fixture);
+  }
+  ReplayFixture fixture;
+  fixture.options.layout = KvLayout::kPacked16;
+  fixture.options.scheduling.page_size = 24;
+  CHECK_THROWS_WITH_AS(fixture.run(),
+                       "--page-size is 24; packed16 pages hold a multiple of 16 keys",
+                       perf::BadInput);
+}
+
 TEST_CASE("a spoiled result is found") {
   ReplayFixture fixture;
   fixture.options.dtype = DType::kF32;

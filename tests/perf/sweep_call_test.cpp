@@ -18,6 +18,7 @@ SweepCase case_of(KvLayout layout, DType dtype) {
   c.head_dim_v = 8;
   c.layout = layout;
   c.page_size = layout == KvLayout::kPacked ? 0 : 4;
+  if (layout == KvLayout::kPacked16) c.page_size = 16;
   c.batch = 2;
   c.q_len = 3;
   c.kv_len = 21;
@@ -35,7 +36,8 @@ std::vector<std::byte> output_of(const SweepCall& call) {
 }
 
 TEST_CASE("each call takes the next copy, and the first one after the last") {
-  for (const KvLayout layout : {KvLayout::kNHD, KvLayout::kHND, KvLayout::kPacked}) {
+  for (const KvLayout layout :
+       {KvLayout::kNHD, KvLayout::kHND, KvLayout::kPacked, KvLayout::kPacked16}) {
     for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
       CAPTURE(to_string(layout));
       CAPTURE(to_string(dtype));

@@ -110,6 +110,18 @@ TEST_CASE("packed K and V have one row for all page sizes") {
   CHECK(cases[3].page_size == 256);
 }
 
+TEST_CASE("packed16 has pages of whole groups only") {
+  SweepLists lists;
+  lists.layouts = {KvLayout::kPacked16};
+  lists.page_sizes = {16, 40, 48};
+  std::vector<std::string> skipped;
+  const std::vector<SweepCase> cases = expand(lists, 0.0f, skipped);
+  REQUIRE(cases.size() == 2);
+  CHECK(cases[1].page_size == 48);
+  REQUIRE(skipped.size() == 1);
+  CHECK(skipped[0].find("packed16 pages hold a multiple of 16 keys") != std::string::npos);
+}
+
 TEST_CASE("as many queries as keys") {
   SweepLists lists;
   lists.q_lens = {kQueryPerKey, 1};
