@@ -41,6 +41,9 @@ std::string why_not(const SweepCase& c) {
   if (c.q_len > c.kv_len && c.causal) {
     return "more queries than keys: the keys include those of the queries when causal";
   }
+  if (c.layout == KvLayout::kPacked16 && c.page_size % 16 != 0) {
+    return "pages of packed16 hold a multiple of 16 keys";
+  }
   constexpr int64_t kMaxTokens = INT32_MAX;
   if (int64_t{c.batch} * c.q_len > kMaxTokens) return "batch x q-len is beyond 2^31 - 1";
   if (int64_t{c.batch} * c.kv_len > kMaxTokens) return "batch x kv-len is beyond 2^31 - 1";
@@ -114,7 +117,7 @@ std::string describe(const SweepCase& c) {
       fmt::format("{} {}/{} D{}", to_string(c.dtype), c.heads.q, c.heads.kv, c.head_dim);
   if (c.head_dim_v != c.head_dim) text += fmt::format("/{}", c.head_dim_v);
   text += fmt::format(" {}", to_string(c.layout));
-  if (c.page_size > 0) text += std::to_string(c.page_size);
+  if (c.page_size > 0) text += fmt::format(" {}", c.page_size);
   if (c.causal) text += " causal";
   if (c.window > 0) text += fmt::format(" window {}", c.window);
   if (c.ragged > 0) text += fmt::format(" ragged {}", c.ragged);

@@ -57,7 +57,7 @@ struct SweepCase {
 std::vector<SweepCase> expand(const SweepLists& lists, float softcap,
                               std::vector<std::string>& skipped);
 
-/// "bf16 32/8 D128 nhd16 batch 1 q 1 kv 4096 threads 2", for messages and progress.
+/// "bf16 32/8 D128 nhd 16 batch 1 q 1 kv 4096 threads 2", for messages and progress.
 std::string describe(const SweepCase& sweep_case);
 
 struct SequenceLengths {

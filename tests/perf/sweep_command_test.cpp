@@ -140,6 +140,7 @@ TEST_CASE("bad input ends with one line, exit code 2 and no report") {
       {{"--dtype", "int8"}, "--dtype"},
       {{"--layout", "nhdx"}, "--layout"},
       {{"--page-size", "0"}, "--page-size"},
+      {{"--layout", "packed16", "--page-size", "24"}, "multiple of 16 keys"},
       {{"--threads", "0"}, "--threads"},
       {{"--threads", ""}, "--threads is empty"},
       {{"--rotation", ""}, "--rotation is empty"},

@@ -47,7 +47,7 @@ TEST_CASE("all axes reach the case") {
   const std::vector<SweepCase> cases = expand(lists, 30.0f, skipped);
   REQUIRE(cases.size() == 1);
   CHECK(describe(cases[0]) ==
-        "f16 8/1 D576/512 hnd64 causal window 100 batch 1 q 3 kv 4096 threads 1 avx2");
+        "f16 8/1 D576/512 hnd 64 causal window 100 batch 1 q 3 kv 4096 threads 1 avx2");
   CHECK(cases[0].softcap == 30.0f);
   // Three queries that see 100 keys each, together the last 102.
   CHECK(work_of(cases[0]).kv_bytes == int64_t{102} * (576 + 512) * 2);
@@ -143,7 +143,7 @@ TEST_CASE("impossible combinations are left out by name, the others stay") {
   CHECK(expand(lists, 0.0f, skipped).size() == 1);
   REQUIRE(skipped.size() == 1);
   CHECK(skipped[0] ==
-        "bf16 32/8 D128 nhd16 causal batch 1 q 2048 kv 1024 threads 1: more queries than keys: the "
+        "bf16 32/8 D128 nhd 16 causal batch 1 q 2048 kv 1024 threads 1: more queries than keys: the "
         "keys include those of the queries when causal");
 
   lists.causal = {false};  // attention to another sequence may have any lengths
