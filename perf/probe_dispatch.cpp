@@ -32,12 +32,12 @@ const ProbeKernels& probe_kernels(std::string_view isa) {
   return kBaselineProbes;
 }
 
-const MultiplyLoop& multiply_loop(std::string_view isa, Arithmetic arithmetic) {
+const MultiplyLoop& multiply_loop(std::string_view isa, Products products) {
 #if defined(__x86_64__)
-  const bool dot = arithmetic == Arithmetic::kBf16Dot;
+  const bool dot = products == Products::kBf16Dot;
   if (dot && __builtin_cpu_supports("avx512bf16") != 0) return kBf16DotLoop;
 #else
-  (void)arithmetic;
+  (void)products;
 #endif
   return probe_kernels(isa).fma;
 }

@@ -4,8 +4,8 @@
 
 #include <string_view>
 
-#include "perf/arithmetic.hpp"
 #include "perf/probe_kernels.hpp"
+#include "perf/products.hpp"
 
 namespace attnrt::perf {
 
@@ -15,6 +15,6 @@ namespace attnrt::perf {
 const ProbeKernels& probe_kernels(std::string_view isa = {});
 
 /// The loop of an arithmetic; the f32 one of `isa` where this machine has no instruction for it.
-const MultiplyLoop& multiply_loop(std::string_view isa, Arithmetic arithmetic);
+const MultiplyLoop& multiply_loop(std::string_view isa, Products products);
 
 }  // namespace attnrt::perf

@@ -315,8 +315,8 @@ void Engine::measure_limits() {
   if (calls_.empty() || context_.backend() != "cpu") return;
   const int64_t bytes = int64_t{touched_pages_} * options_.scheduling.page_size * k_columns() *
                         size_of(options_.dtype);
-  const Arithmetic arithmetic = arithmetic_of(context_.isa(), options_.dtype, options_.dtype);
-  const MultiplyLoop& loop = multiply_loop(context_.isa(), arithmetic);
+  const Products products = products_of(context_.isa(), options_.dtype, options_.dtype);
+  const MultiplyLoop& loop = multiply_loop(context_.isa(), products);
   result_.rates = measure_rates({caches_.front().k.data(), static_cast<size_t>(bytes)},
                                 context_.num_threads(), loop);
   result_.limit_seconds = limit_seconds(calls_, result_.rates);

@@ -8,10 +8,10 @@
 #include <span>
 #include <vector>
 
-#include "perf/arithmetic.hpp"
 #include "perf/cache_info.hpp"
 #include "perf/multiply_probe.hpp"
 #include "perf/probe_dispatch.hpp"
+#include "perf/products.hpp"
 #include "perf/read_probe.hpp"
 #include "perf/run_delay.hpp"
 #include "perf/statistics.hpp"
@@ -166,8 +166,8 @@ Status SweepRunner::measure(const SweepCase& sweep_case, Context& context, const
   result.isa = context.isa();
   result.backend = context.backend();
   result.work = work_of(sweep_case);
-  const Arithmetic arithmetic = arithmetic_of(context.isa(), sweep_case.dtype, sweep_case.dtype);
-  const MultiplyLoop& loop = multiply_loop(context.isa(), arithmetic);
+  const Products products = products_of(context.isa(), sweep_case.dtype, sweep_case.dtype);
+  const MultiplyLoop& loop = multiply_loop(context.isa(), products);
   result.arithmetic = loop.name;
   std::unique_ptr<SweepCall> call, second;
   Status status = prepare(sweep_case, kv_memory_, call);

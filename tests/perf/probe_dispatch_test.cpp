@@ -60,9 +60,9 @@ TEST_CASE("multiply-adds stay ordinary numbers however long they run") {
 }
 
 TEST_CASE("an arithmetic gets its own loop, and every product of it is made") {
-  const MultiplyLoop& fma = multiply_loop("baseline", Arithmetic::kF32Fma);
+  const MultiplyLoop& fma = multiply_loop("baseline", Products::kF32Fma);
   CHECK(&fma == &probe_kernels("baseline").fma);
-  const MultiplyLoop& dot = multiply_loop("baseline", Arithmetic::kBf16Dot);
+  const MultiplyLoop& dot = multiply_loop("baseline", Products::kBf16Dot);
   if (&dot == &fma) {
     MESSAGE("no bf16 dot products on this machine");
     return;

@@ -142,9 +142,10 @@ TEST_CASE("impossible combinations are left out by name, the others stay") {
   std::vector<std::string> skipped;
   CHECK(expand(lists, 0.0f, skipped).size() == 1);
   REQUIRE(skipped.size() == 1);
-  CHECK(skipped[0] ==
-        "bf16 32/8 D128 nhd 16 causal batch 1 q 2048 kv 1024 threads 1: more queries than keys: the "
-        "keys include those of the queries when causal");
+  CHECK(
+      skipped[0] ==
+      "bf16 32/8 D128 nhd 16 causal batch 1 q 2048 kv 1024 threads 1: more queries than keys: the "
+      "keys include those of the queries when causal");
 
   lists.causal = {false};  // attention to another sequence may have any lengths
   skipped.clear();

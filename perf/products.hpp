@@ -9,12 +9,12 @@
 
 namespace attnrt::perf {
 
-enum class Arithmetic : uint8_t {
+enum class Products : uint8_t {
   kF32Fma,   // operands widened to f32
   kBf16Dot,  // pairs of bf16, summed in f32
 };
 
 /// Of calls with q and K/V of these dtypes on a table named as Context::isa() does.
-Arithmetic arithmetic_of(std::string_view isa, DType q, DType kv);
+Products products_of(std::string_view isa, DType q, DType kv);
 
 }  // namespace attnrt::perf
