@@ -23,7 +23,7 @@ namespace attnrt::perf {
 namespace {
 
 struct LinesOptions {
-  std::string only, layout = "nhd", commit, rotation;
+  std::string only, layout = "packed16", commit, rotation;
   bool list = false;
   bool quick = false;
   double noise_percent = 1.0;
@@ -147,7 +147,7 @@ CLI::App* add_lines_command(CLI::App& app, CommandRun& run) {
       ->type_name("LIST");
   command->add_flag("--list", o.list, "print the rows and their lines, measure nothing");
   command->add_flag("--quick", o.quick, "few repeats: to look, not to judge");
-  command->add_option("--layout", o.layout, "of pages: nhd, hnd or packed16 [nhd]")
+  command->add_option("--layout", o.layout, "of pages: nhd, hnd or packed16 [packed16]")
       ->type_name("NAME");
   command->add_option("--commit", o.commit, "name of the build, for the report's head")
       ->type_name("TEXT");

@@ -41,9 +41,6 @@ std::string why_not(const SweepCase& c) {
   if (c.q_len > c.kv_len && c.causal) {
     return "more queries than keys: the keys include those of the queries when causal";
   }
-  if (c.layout == KvLayout::kPacked16 && c.page_size % 16 != 0) {
-    return "pages of packed16 hold a multiple of 16 keys";
-  }
   constexpr int64_t kMaxTokens = INT32_MAX;
   if (int64_t{c.batch} * c.q_len > kMaxTokens) return "batch x q-len is beyond 2^31 - 1";
   if (int64_t{c.batch} * c.kv_len > kMaxTokens) return "batch x kv-len is beyond 2^31 - 1";
