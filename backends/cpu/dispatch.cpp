@@ -11,7 +11,7 @@ namespace attnrt::cpu {
 namespace {
 
 #if defined(__x86_64__)
-constexpr std::array<const KernelTable*, 3> kTables = {&kAvx512Kernels, &kAvx2Kernels,
+constexpr std::array<const KernelTable*, 4> kTables = {&kAmxKernels, &kAvx512Kernels, &kAvx2Kernels,
                                                        &kBaselineKernels};
 #else
 constexpr std::array<const KernelTable*, 1> kTables = {&kBaselineKernels};

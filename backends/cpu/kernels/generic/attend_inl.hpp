@@ -43,11 +43,20 @@ struct RowTile {
   bool uniform;  // every row sees all of them
 };
 
+// Both products in registers of whole matrices, specialised where an ISA has them.
+template <class Lines>
+struct MatrixProducts {
+  static constexpr bool kPresent = false;
+  static constexpr int32_t kWeighKeys = kLineColumns;  // p is computed for so many keys at a time
+  MatrixProducts(int32_t, int64_t, int64_t, float*, float*) {}
+};
+
 // Columns of a product (pieces of keys, or 16 head dims) that stay in L1 while all tiles pass.
 constexpr int32_t kColumnsAtOnce = 4;
 
 template <class Isa, class Lines, class Kv>
 class AttendRun {
+  using Matrix = MatrixProducts<Lines>;
   using Operand = typename Lines::Operand;
   using Stored = typename Lines::Stored;
   static constexpr int kOperandSteps = Lines::kDot ? 2 : 1;
@@ -60,9 +69,11 @@ class AttendRun {
         dim_v_(padded(task.head_dim_v)),
         heads_at_once_(heads_together(rows_, task.kv_head_end - task.kv_head_begin)),
         ahead_k_(turn_bytes(task.head_dim)),
-        ahead_v_(turn_bytes(task.head_dim_v)) {
-    const AttendScratch at =
-        attend_scratch(int64_t{rows_} * heads_at_once_, task.head_dim, task.head_dim_v);
+        ahead_v_(turn_bytes(task.head_dim_v)),
+        at_(attend_scratch(int64_t{rows_} * heads_at_once_, task.head_dim, task.head_dim_v)),
+        matrix_(rows_, dim_, dim_v_, second_half(at_.key_lines, dim_),
+                second_half(at_.value_lines, dim_v_)) {
+    const AttendScratch& at = at_;
     float* base = static_cast<float*>(task.scratch);
     q_ = reinterpret_cast<Operand*>(base + at.q);
     acc_ = base + at.acc;
@@ -124,7 +135,14 @@ class AttendRun {
     return (head_ + row / rows_) * task_.group + row % task_.group;
   }
   [[nodiscard]] Operand* tile_queries(int32_t head, int32_t row) const {
-    return q_ + (int64_t{head} * rows_ + row) * dim_ / kOperandSteps;
+    const int64_t at = int64_t{head} * rows_ + row;
+    if constexpr (Matrix::kPresent) return q_ + at * matrix_.query_operands();
+    return q_ + at * dim_ / kOperandSteps;
+  }
+
+  // What 16-bit lines leave free of the room for lines of f32.
+  [[nodiscard]] float* second_half(int64_t lines, int64_t dim) const {
+    return static_cast<float*>(task_.scratch) + lines + dim * kBlockKeys / 2;
   }
 
   // Each tile's operands stand as [step][row]: one stream for its broadcasts.
@@ -136,6 +154,10 @@ class AttendRun {
         Operand* to = tile_queries(head, row);
         for (int32_t i = 0; i < height; ++i) {
           load_query(head * rows_ + row + i, wide);
+          if constexpr (Matrix::kPresent) {
+            matrix_.put_query(wide, dim_, i, height, to);
+            continue;
+          }
           for (int64_t step = 0; step < dim_ / kOperandSteps; ++step) {
             if constexpr (Lines::kDot) {
               to[step * height + i] = uint32_t{narrow(Bf16{}, wide[2 * step])} |
@@ -234,6 +256,7 @@ class AttendRun {
     } else {
       packer.pack(keys, k_offset(head), v_offset(head), ahead_k_, ahead_v_, block);
     }
+    if constexpr (Matrix::kPresent) matrix_.begin_block(block, keys.first, keys.last);
     RowTile tiles[kChunkRows];
     for (int32_t row = 0; row < rows_;) {
       int32_t count = 0;
@@ -245,9 +268,15 @@ class AttendRun {
         if (tile.first < tile.last) tiles[count++] = tile;
       }
       if (count == 0) continue;
-      score_tiles(block, head, chunk, tiles, count);
-      weigh_tiles(keys, head, chunk, tiles, count);
-      value_tiles(block, head, chunk, tiles, count);
+      if constexpr (Matrix::kPresent) {
+        matrix_scores(head, chunk, tiles, count);
+        weigh_tiles(keys, head, chunk, tiles, count);
+        matrix_values(block, head, chunk, tiles, count);
+      } else {
+        score_tiles(block, head, chunk, tiles, count);
+        weigh_tiles(keys, head, chunk, tiles, count);
+        value_tiles(block, head, chunk, tiles, count);
+      }
     }
   }
 
@@ -307,11 +336,12 @@ class AttendRun {
 
   void weigh_tiles(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile* tiles,
                    int32_t count) {
-    alignas(64) float maxima[kLineFloats] = {};
+    constexpr int32_t kKeys = Matrix::kWeighKeys;
+    alignas(64) float maxima[kChunkRows] = {};
     for (int32_t i = 0; i < count; ++i) {
       const RowTile& tile = tiles[i];
-      const int32_t begin = tile.first / kLineColumns * kLineColumns;
-      const int32_t end = (tile.last + kLineColumns - 1) / kLineColumns * kLineColumns;
+      const int32_t begin = tile.first / kKeys * kKeys;
+      const int32_t end = (tile.last + kKeys - 1) / kKeys * kKeys;
       const int64_t state = int64_t{head} * rows_ + tile.row;
       float* scores = scores_ + (tile.row - chunk) * kBlockKeys;
       for (int32_t r = 0; r < tile.height; ++r) {
@@ -384,6 +414,56 @@ class AttendRun {
     }
   }
 
+  void matrix_scores(int32_t head, int32_t chunk, const RowTile* tiles, int32_t count) {
+    for (int32_t i = 0; i < count; ++i) {
+      const RowTile& tile = tiles[i];
+      const int32_t first = tile.first / kLineColumns;
+      const int32_t last = (tile.last + kLineColumns - 1) / kLineColumns;
+      const Operand* q = tile_queries(head, tile.row);
+      float* scores = scores_ + (tile.row - chunk) * kBlockKeys;
+      if (chunk == 0 && i == 0) {
+        matrix_.scores(q, tile.height, first, last, scores, ahead_k_);
+      } else {
+        NoAhead none;
+        matrix_.scores(q, tile.height, first, last, scores, none);
+      }
+    }
+  }
+
+  // As value_tiles, with whole matrices.
+  void matrix_values(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
+                     int32_t count) {
+    const int32_t columns = static_cast<int32_t>(dim_v_ / kLineColumns);
+    for (int32_t i = 0; i < count; ++i) {
+      const RowTile& tile = tiles[i];
+      const int64_t state = int64_t{head} * rows_ + tile.row;
+      const Operand* p = weights(tile.row - chunk);
+      float* acc = acc_ + state * dim_v_;
+      for (int32_t r = 0; r < tile.height; ++r) {
+        if (rescale_[state + r] != 1.0f) {
+          scale_values<Isa>(acc + r * dim_v_, rescale_[state + r], dim_v_);
+        }
+      }
+      const int32_t begin = matrix_.groups_begin(tile.first);
+      const int32_t end = matrix_.groups_end(tile.last);
+      const bool all = tile.uniform && begin == tile.first && end == tile.last;
+      if (!all && !values_finite<Isa>(block, begin, end, columns)) {
+        for (int32_t r = 0; r < tile.height; ++r) {
+          const int32_t token = (tile.row + r) / task_.group;
+          const int32_t first = visible_begin_[token] - block_begin_;
+          const int32_t last = visible_end_[token] - block_begin_;
+          matrix_.values_of_row(p, r, first > tile.first ? first : tile.first,
+                                last < tile.last ? last : tile.last, acc);
+        }
+      } else if (chunk == 0 && i == 0) {
+        matrix_.values(p, tile.height, tile.first, tile.last, acc, ahead_v_);
+      } else {
+        NoAhead none;
+        matrix_.values(p, tile.height, tile.first, tile.last, acc, none);
+      }
+    }
+  }
+
   void end_split(int32_t split) {
     for (int32_t row = 0; row < heads_ * rows_; ++row) {
       const State state{ref_[row],
@@ -413,6 +493,8 @@ class AttendRun {
   int32_t heads_ = 0;
   int32_t block_begin_ = 0;
   Ahead ahead_k_, ahead_v_;
+  const AttendScratch at_;
+  Matrix matrix_;
   Operand* q_;
   float *acc_, *total_acc_, *lane_sums_, *ref_, *rescale_, *total_ref_, *total_sum_;
   int32_t *visible_begin_, *visible_end_;
@@ -434,9 +516,9 @@ void attend(const AttendTask& task) {
   }
 }
 
-template <class Isa>
+template <class Isa, class Lines = Bf16Dot>
 void attend_bf16_dot(const AttendTask& task) {
-  if (task.tokens > 0) AttendRun<Isa, Bf16Dot, Bf16>(task).run();
+  if (task.tokens > 0) AttendRun<Isa, Lines, Bf16>(task).run();
 }
 
 }  // namespace

@@ -29,6 +29,15 @@ inline void fold_values(float* to, float a, const float* from, float b, int32_t 
   store_part<Isa>(F32{}, to + d, n - d, sum);
 }
 
+// Padded to whole lines.
+template <class Isa>
+inline void scale_values(float* values, float factor, int64_t n) {
+  using Vec = typename Isa::Vec;
+  for (int64_t d = 0; d < n; d += Isa::kLanes) {
+    (Vec::load_aligned(values + d) * Vec(factor)).store_aligned(values + d);
+  }
+}
+
 inline void copy_floats(float* to, const float* from, int32_t n) {
   __builtin_memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
 }
