@@ -14,6 +14,10 @@ namespace {
 
 constexpr int64_t kTokensPerUnit = 16;
 
+// Rows are converted for this many heads at a time: whole rows are read as they lie in memory, and
+// 16 of them stay in L2.
+constexpr int64_t kHeadsAtOnce = 8;
+
 struct Run {
   int64_t first_token = 0;
   int32_t count = 0;
@@ -37,9 +41,10 @@ class Append {
         k_(kv_, false),
         v_(kv_, true) {}
 
-  // A row converted to f32, 16 rows of the cache's dtype, one of zeros.
+  // A row converted to f32, one of zeros, and 16 of the cache's dtype with kHeadsAtOnce heads.
   [[nodiscard]] int64_t scratch_floats() const {
-    return (1 + kPacked16Keys + 1) * std::max(k_.columns, v_.columns);
+    const int64_t columns = std::max(k_.columns, v_.columns);
+    return 2 * columns + kPacked16Keys * stored_row_bytes(columns, 4) / 4;
   }
 
   // Slots of slot_mapping come in any order, so groups that a short run opens are cleared before
@@ -92,56 +97,102 @@ class Append {
     return run;
   }
 
+  // A line more than the row, so that 16 rows do not share the ways of a cache.
+  static int64_t stored_row_bytes(int64_t columns, int64_t element) {
+    return kHeadsAtOnce * columns * element + 64;
+  }
+
   void write_run(const Run& run, float* scratch) const {
     const AppendArgs& args = *task_.args;
     const RotaryView* rotary = args.rotary.cos != nullptr ? &args.rotary : nullptr;
-    for (int64_t head = 0; head < kv_.num_heads_kv; ++head) {
-      write_head(run, k_, args.k, rotary, head, scratch);
-      write_head(run, v_, args.v, nullptr, head, scratch);
+    for (int64_t head = 0; head < kv_.num_heads_kv; head += kHeadsAtOnce) {
+      const int64_t end = std::min<int64_t>(head + kHeadsAtOnce, kv_.num_heads_kv);
+      write_heads({run, k_, args.k, rotary, scratch}, head, end);
+      write_heads({run, v_, args.v, nullptr, scratch}, head, end);
     }
   }
 
-  void write_head(const Run& run, const Packed16Half& half, const ConstTensorView& src,
-                  const RotaryView* rotary, int64_t head, float* scratch) const {
-    const void* rows[kPacked16Keys];
-    const int64_t row_bytes = half.columns * size_of(half.dtype);
-    auto* stored = reinterpret_cast<std::byte*>(scratch + half.columns);
-    const bool as_it_is = rotary == nullptr && src.dtype == half.dtype && half.dim == half.columns;
-    for (int32_t i = 0; i < run.count; ++i) {
-      const int64_t at = (run.first_token + i) * src.strides[0] + head * src.strides[1];
-      const auto* from = static_cast<const std::byte*>(src.data) + at * size_of(src.dtype);
-      rows[i] = as_it_is ? from : stored + i * row_bytes;
-      if (as_it_is) continue;
+  // K or V of a run.
+  struct Side {
+    const Run& run;
+    const Packed16Half& half;
+    const ConstTensorView& src;
+    const RotaryView* rotary;
+    float* scratch;
+  };
+
+  void write_heads(const Side& side, int64_t begin, int64_t end) const {
+    const Packed16Half& half = side.half;
+    const int64_t element = size_of(half.dtype);
+    auto* zeros = reinterpret_cast<std::byte*>(side.scratch + half.columns);
+    std::memset(zeros, 0, static_cast<size_t>(half.columns * element));
+    std::byte* stored = zeros + half.columns * 4;
+    const bool as_it_is =
+        side.rotary == nullptr && side.src.dtype == half.dtype && half.dim == half.columns;
+    if (!as_it_is) convert_rows(side, begin, end, stored);
+    for (int64_t head = begin; head < end; ++head) {
+      if (as_it_is && head + 1 < end) fetch_rows(side, head + 1);
+      const void* rows[kPacked16Keys];
+      for (int32_t i = 0; i < side.run.count; ++i) {
+        rows[i] = as_it_is ? source_row(side, i, head)
+                           : stored + i * stored_row_bytes(half.columns, element) +
+                                 (head - begin) * half.columns * element;
+      }
+      std::fill(rows + side.run.count, rows + kPacked16Keys, zeros);
+      pack(side, head, rows);
+    }
+  }
+
+  static const std::byte* source_row(const Side& side, int32_t i, int64_t head) {
+    const ConstTensorView& src = side.src;
+    const int64_t at = (side.run.first_token + i) * src.strides[0] + head * src.strides[1];
+    return static_cast<const std::byte*>(src.data) + at * size_of(src.dtype);
+  }
+
+  // Pieces of 16 rows far apart are nothing that a hardware prefetcher follows.
+  static void fetch_rows(const Side& side, int64_t head) {
+    const int64_t bytes = side.half.columns * size_of(side.half.dtype);
+    for (int32_t i = 0; i < side.run.count; ++i) {
+      const std::byte* row = source_row(side, i, head);
+      for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+    }
+  }
+
+  void convert_rows(const Side& side, int64_t begin, int64_t end, std::byte* stored) const {
+    const Packed16Half& half = side.half;
+    const int64_t element = size_of(half.dtype);
+    const auto padding = static_cast<size_t>((half.columns - half.dim) * element);
+    for (int32_t i = 0; i < side.run.count; ++i) {
+      std::byte* row = stored + i * stored_row_bytes(half.columns, element);
       StoreTask store{};
-      store.src = from;
-      store.src_dtype = src.dtype;
-      store.dst = stored + i * row_bytes;
+      store.src = source_row(side, i, begin);
+      store.src_dtype = side.src.dtype;
+      store.src_head_stride = side.src.strides[1];
+      store.dst = row;
       store.dst_dtype = half.dtype;
-      store.heads = 1;
+      store.dst_head_stride = half.columns;
+      store.heads = static_cast<int32_t>(end - begin);
       store.dim = static_cast<int32_t>(half.dim);
-      store.rotary = rotary;
-      store.position = run.places[i].rotary_position;
-      store.scratch = scratch;
+      store.rotary = side.rotary;
+      store.position = side.run.places[i].rotary_position;
+      store.scratch = side.scratch;
       table_.store(store);
-      const int64_t dim_bytes = half.dim * size_of(half.dtype);
-      std::memset(stored + i * row_bytes + dim_bytes, 0,
-                  static_cast<size_t>(row_bytes - dim_bytes));
+      for (int64_t head = begin; head < end && padding > 0; ++head, row += half.columns * element) {
+        std::memset(row + half.dim * element, 0, padding);
+      }
     }
+  }
+
+  void pack(const Side& side, int64_t head, const void* const* rows) const {
     GroupTask group{};
-    group.dtype = half.dtype;
-    group.is_v = half.is_v;
-    group.columns = half.columns;
-    group.v_keys = half.v_keys;
+    group.dtype = side.half.dtype;
+    group.is_v = side.half.is_v;
+    group.columns = side.half.columns;
+    group.v_keys = side.half.v_keys;
     group.rows = rows;
-    group.first = static_cast<int32_t>(run.slot() % kPacked16Keys);
-    group.count = run.count;
-    group.group = half.group(run.slot(), head);
-    if (run.opens() && !mapped_ && run.count < kPacked16Keys) {
-      std::byte* zeros = stored + kPacked16Keys * row_bytes;
-      std::memset(zeros, 0, static_cast<size_t>(row_bytes));
-      std::fill(rows + run.count, rows + kPacked16Keys, zeros);
-      group.count = kPacked16Keys;
-    }
+    group.first = static_cast<int32_t>(side.run.slot() % kPacked16Keys);
+    group.count = side.run.opens() && !mapped_ ? kPacked16Keys : side.run.count;
+    group.group = side.half.group(side.run.slot(), head);
     table_.pack_group(group);
   }
 

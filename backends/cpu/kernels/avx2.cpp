@@ -4,6 +4,7 @@
 
 #include "backends/cpu/cpu_features.hpp"
 #include "backends/cpu/kernels/generic/attend_inl.hpp"
+#include "backends/cpu/kernels/generic/packed16_inl.hpp"
 #include "backends/cpu/kernels/generic/store_inl.hpp"
 
 namespace attnrt::cpu {
@@ -140,8 +141,8 @@ constinit const KernelTable kAvx2Kernels = {
     .merge = merge_rows<Avx2>,
     .store = store_heads<Avx2>,
     .merge_states = merge_states<Avx2>,
-    .pack_group = nullptr,
-    .unpack_group = nullptr,
+    .pack_group = pack_group,
+    .unpack_group = unpack_group,
 };
 
 }  // namespace attnrt::cpu

@@ -2,6 +2,7 @@
 // AVX-512 F, BW, CD, DQ, VL. Built with those -m flags; exports one symbol.
 #include "backends/cpu/cpu_features.hpp"
 #include "backends/cpu/kernels/avx512_inl.hpp"
+#include "backends/cpu/kernels/generic/packed16_inl.hpp"
 #include "backends/cpu/kernels/generic/store_inl.hpp"
 
 namespace attnrt::cpu {
@@ -17,8 +18,8 @@ constinit const KernelTable kAvx512Kernels = {
     .merge = merge_rows<Avx512>,
     .store = store_heads<Avx512>,
     .merge_states = merge_states<Avx512>,
-    .pack_group = nullptr,
-    .unpack_group = nullptr,
+    .pack_group = pack_group,
+    .unpack_group = unpack_group,
 };
 
 }  // namespace attnrt::cpu

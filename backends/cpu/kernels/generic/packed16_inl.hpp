@@ -45,64 +45,93 @@ inline U16x8 zip_high(U16x8 a, U16x8 b) {
   return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
-// Three rounds of zipping rows i and i + 4.
-inline void transpose_8x8(U16x8* r) {
-  for (int round = 0; round < 3; ++round) {
-    U16x8 x[8];
-    for (int i = 0; i < 4; ++i) {
-      x[2 * i] = zip_low(r[i], r[i + 4]);
-      x[2 * i + 1] = zip_high(r[i], r[i + 4]);
-    }
-    for (int i = 0; i < 8; ++i) r[i] = x[i];
-  }
+inline void zip_rows(const U16x8* r, U16x8* x) {
+  x[0] = zip_low(r[0], r[4]);
+  x[1] = zip_high(r[0], r[4]);
+  x[2] = zip_low(r[1], r[5]);
+  x[3] = zip_high(r[1], r[5]);
+  x[4] = zip_low(r[2], r[6]);
+  x[5] = zip_high(r[2], r[6]);
+  x[6] = zip_low(r[3], r[7]);
+  x[7] = zip_high(r[3], r[7]);
 }
+
+inline void transpose_8x8(U16x8* r) {
+  U16x8 x[8];
+  zip_rows(r, x);
+  zip_rows(x, r);
+  zip_rows(r, x);
+  for (int i = 0; i < 8; ++i) r[i] = x[i];
+}
+
+// Rows are often a multiple of 2 KB apart, where 16 of them do not fit into the ways of L1: so
+// their lines are used up one after the other.
+constexpr int64_t kLineBytes = 64;
 
 // K as [words][16 keys]: the pairs of bf16, the elements of f32.
 inline void pack_words(const void* const* rows, int64_t words, uint32_t* group) {
-  for (int64_t w = 0; w < words; w += 4) {
+  constexpr int64_t kStep = kLineBytes / 4;
+  for (int64_t line = 0; line < words; line += kStep) {
+    const int64_t end = words - line < kStep ? words : line + kStep;
     for (int key = 0; key < kGroupKeys; key += 4) {
-      U32x4 r[4];
-      for (int i = 0; i < 4; ++i) {
-        r[i] = load_vector<U32x4>(static_cast<const char*>(rows[key + i]) + w * 4);
+      for (int64_t w = line; w < end; w += 4) {
+        U32x4 r[4];
+        for (int i = 0; i < 4; ++i) {
+          r[i] = load_vector<U32x4>(static_cast<const char*>(rows[key + i]) + w * 4);
+        }
+        transpose_4x4(r);
+        for (int i = 0; i < 4; ++i) store_vector(group + (w + i) * kGroupKeys + key, r[i]);
       }
-      transpose_4x4(r);
-      for (int i = 0; i < 4; ++i) store_vector(group + (w + i) * kGroupKeys + key, r[i]);
     }
   }
 }
 
 inline void unpack_words(const uint32_t* group, int64_t words, void* const* rows) {
-  for (int64_t w = 0; w < words; w += 4) {
+  constexpr int64_t kStep = kLineBytes / 4;
+  for (int64_t line = 0; line < words; line += kStep) {
+    const int64_t end = words - line < kStep ? words : line + kStep;
     for (int key = 0; key < kGroupKeys; key += 4) {
-      U32x4 r[4];
-      for (int i = 0; i < 4; ++i) r[i] = load_vector<U32x4>(group + (w + i) * kGroupKeys + key);
-      transpose_4x4(r);
-      for (int i = 0; i < 4; ++i) store_vector(static_cast<char*>(rows[key + i]) + w * 4, r[i]);
+      for (int64_t w = line; w < end; w += 4) {
+        U32x4 r[4];
+        for (int i = 0; i < 4; ++i) r[i] = load_vector<U32x4>(group + (w + i) * kGroupKeys + key);
+        transpose_4x4(r);
+        for (int i = 0; i < 4; ++i) {
+          store_vector(static_cast<char*>(rows[key + i]) + w * 4, r[i]);
+        }
+      }
     }
   }
 }
 
 // K of f16 as [columns][16 keys].
 inline void pack_halves(const void* const* rows, int64_t columns, uint16_t* group) {
-  for (int64_t d = 0; d < columns; d += 8) {
+  constexpr int64_t kStep = kLineBytes / 2;
+  for (int64_t line = 0; line < columns; line += kStep) {
+    const int64_t end = columns - line < kStep ? columns : line + kStep;
     for (int key = 0; key < kGroupKeys; key += 8) {
-      U16x8 r[8];
-      for (int i = 0; i < 8; ++i) {
-        r[i] = load_vector<U16x8>(static_cast<const uint16_t*>(rows[key + i]) + d);
+      for (int64_t d = line; d < end; d += 8) {
+        U16x8 r[8];
+        for (int i = 0; i < 8; ++i) {
+          r[i] = load_vector<U16x8>(static_cast<const uint16_t*>(rows[key + i]) + d);
+        }
+        transpose_8x8(r);
+        for (int i = 0; i < 8; ++i) store_vector(group + (d + i) * kGroupKeys + key, r[i]);
       }
-      transpose_8x8(r);
-      for (int i = 0; i < 8; ++i) store_vector(group + (d + i) * kGroupKeys + key, r[i]);
     }
   }
 }
 
 inline void unpack_halves(const uint16_t* group, int64_t columns, void* const* rows) {
-  for (int64_t d = 0; d < columns; d += 8) {
+  constexpr int64_t kStep = kLineBytes / 2;
+  for (int64_t line = 0; line < columns; line += kStep) {
+    const int64_t end = columns - line < kStep ? columns : line + kStep;
     for (int key = 0; key < kGroupKeys; key += 8) {
-      U16x8 r[8];
-      for (int i = 0; i < 8; ++i) r[i] = load_vector<U16x8>(group + (d + i) * kGroupKeys + key);
-      transpose_8x8(r);
-      for (int i = 0; i < 8; ++i) store_vector(static_cast<uint16_t*>(rows[key + i]) + d, r[i]);
+      for (int64_t d = line; d < end; d += 8) {
+        U16x8 r[8];
+        for (int i = 0; i < 8; ++i) r[i] = load_vector<U16x8>(group + (d + i) * kGroupKeys + key);
+        transpose_8x8(r);
+        for (int i = 0; i < 8; ++i) store_vector(static_cast<uint16_t*>(rows[key + i]) + d, r[i]);
+      }
     }
   }
 }
@@ -110,16 +139,16 @@ inline void unpack_halves(const uint16_t* group, int64_t columns, void* const* r
 // V of bf16: 16 columns of two keys become one line of pairs. Blocks of 16 columns are v_keys * 16
 // elements apart.
 inline void pack_pairs(const void* const* rows, int64_t columns, int32_t v_keys, uint16_t* group) {
-  for (int64_t d = 0; d < columns; d += 16) {
-    uint16_t* block = group + d * v_keys;
-    for (int key = 0; key < kGroupKeys; key += 2) {
-      const auto* even = static_cast<const uint16_t*>(rows[key]) + d;
-      const auto* odd = static_cast<const uint16_t*>(rows[key + 1]) + d;
+  for (int key = 0; key < kGroupKeys; key += 2) {
+    const auto* even = static_cast<const uint16_t*>(rows[key]);
+    const auto* odd = static_cast<const uint16_t*>(rows[key + 1]);
+    for (int64_t d = 0; d < columns; d += 16) {
+      uint16_t* line = group + d * v_keys + key * 16;
       for (int half = 0; half < 16; half += 8) {
-        const U16x8 a = load_vector<U16x8>(even + half);
-        const U16x8 b = load_vector<U16x8>(odd + half);
-        store_vector(block + key * 16 + half * 2, zip_low(a, b));
-        store_vector(block + key * 16 + half * 2 + 8, zip_high(a, b));
+        const U16x8 a = load_vector<U16x8>(even + d + half);
+        const U16x8 b = load_vector<U16x8>(odd + d + half);
+        store_vector(line + half * 2, zip_low(a, b));
+        store_vector(line + half * 2 + 8, zip_high(a, b));
       }
     }
   }
@@ -127,42 +156,76 @@ inline void pack_pairs(const void* const* rows, int64_t columns, int32_t v_keys,
 
 inline void unpack_pairs(const uint16_t* group, int64_t columns, int32_t v_keys,
                          void* const* rows) {
-  for (int64_t d = 0; d < columns; d += 16) {
-    const uint16_t* block = group + d * v_keys;
-    for (int key = 0; key < kGroupKeys; key += 2) {
-      auto* even = static_cast<uint16_t*>(rows[key]) + d;
-      auto* odd = static_cast<uint16_t*>(rows[key + 1]) + d;
+  for (int key = 0; key < kGroupKeys; key += 2) {
+    auto* even = static_cast<uint16_t*>(rows[key]);
+    auto* odd = static_cast<uint16_t*>(rows[key + 1]);
+    for (int64_t d = 0; d < columns; d += 16) {
+      const uint16_t* line = group + d * v_keys + key * 16;
       for (int half = 0; half < 16; half += 8) {
-        const U16x8 a = load_vector<U16x8>(block + key * 16 + half * 2);
-        const U16x8 b = load_vector<U16x8>(block + key * 16 + half * 2 + 8);
-        store_vector(even + half, __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14));
-        store_vector(odd + half, __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15));
+        const U16x8 a = load_vector<U16x8>(line + half * 2);
+        const U16x8 b = load_vector<U16x8>(line + half * 2 + 8);
+        store_vector(even + d + half, __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14));
+        store_vector(odd + d + half, __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15));
       }
+    }
+  }
+}
+
+// V of f32 and f16: 16 columns of a key stay together.
+template <class T>
+inline void pack_blocks(const void* const* rows, int64_t columns, int32_t v_keys, void* group) {
+  for (int key = 0; key < kGroupKeys; ++key) {
+    const T* row = static_cast<const T*>(rows[key]);
+    T* to = static_cast<T*>(group) + key * 16;
+    for (int64_t d = 0; d < columns; d += 16) {
+      __builtin_memcpy(to + d * v_keys, row + d, 16 * sizeof(T));
+    }
+  }
+}
+
+template <class T>
+inline void unpack_blocks(const void* group, int64_t columns, int32_t v_keys, void* const* rows) {
+  for (int key = 0; key < kGroupKeys; ++key) {
+    T* row = static_cast<T*>(rows[key]);
+    const T* from = static_cast<const T*>(group) + key * 16;
+    for (int64_t d = 0; d < columns; d += 16) {
+      __builtin_memcpy(row + d, from + d * v_keys, 16 * sizeof(T));
     }
   }
 }
 
 // One key of a group, element by element: other keys of it may be written at the same time.
 template <class T>
-inline void put_key(const GroupTask& task, const T* row, int32_t lane) {
+inline void put_key(const GroupTask& task, const void* row, int32_t lane) {
+  const auto* from = static_cast<const T*>(row);
   auto* group = static_cast<T*>(task.group);
-  const bool pairs = task.dtype == DType::kBF16;
-  for (int64_t d = 0; d < task.columns; ++d) {
-    if (!task.is_v) {
-      group[pairs ? d / 2 * 32 + lane * 2 + d % 2 : d * 16 + lane] = row[d];
-    } else {
-      T* block = group + d / 16 * 16 * task.v_keys;
-      block[pairs ? lane / 2 * 32 + d % 16 * 2 + lane % 2 : lane * 16 + d % 16] = row[d];
-    }
+  if (!task.is_v) {
+    for (int64_t d = 0; d < task.columns; ++d) group[d * kGroupKeys + lane] = from[d];
+    return;
+  }
+  const int64_t step = task.dtype == DType::kBF16 ? 2 : 1;
+  T* to = group + (step == 2 ? lane / 2 * 32 + lane % 2 : lane * 16);
+  for (int64_t d = 0; d < task.columns; d += 16, from += 16, to += 16 * task.v_keys) {
+    for (int64_t i = 0; i < 16; ++i) to[i * step] = from[i];
+  }
+}
+
+// The pairs of bf16 K are words.
+inline void put_pairs(const GroupTask& task, const void* row, int32_t lane) {
+  auto* to = static_cast<uint16_t*>(task.group) + lane * 2;
+  for (int64_t d = 0; d < task.columns; d += 2) {
+    __builtin_memcpy(to + d * kGroupKeys, static_cast<const uint16_t*>(row) + d, 4);
   }
 }
 
 inline void put_keys(const GroupTask& task) {
   for (int32_t i = 0; i < task.count; ++i) {
     if (task.dtype == DType::kF32) {
-      put_key(task, static_cast<const uint32_t*>(task.rows[i]), task.first + i);
+      put_key<uint32_t>(task, task.rows[i], task.first + i);
+    } else if (task.dtype == DType::kBF16 && !task.is_v) {
+      put_pairs(task, task.rows[i], task.first + i);
     } else {
-      put_key(task, static_cast<const uint16_t*>(task.rows[i]), task.first + i);
+      put_key<uint16_t>(task, task.rows[i], task.first + i);
     }
   }
 }
@@ -178,15 +241,10 @@ void pack_group(const GroupTask& task) {
     pack_words(task.rows, words, static_cast<uint32_t*>(task.group));
   } else if (task.dtype == DType::kBF16) {
     pack_pairs(task.rows, task.columns, task.v_keys, static_cast<uint16_t*>(task.group));
+  } else if (wide) {
+    pack_blocks<uint32_t>(task.rows, task.columns, task.v_keys, task.group);
   } else {
-    const int64_t bytes = wide ? 4 : 2;
-    for (int64_t d = 0; d < task.columns; d += 16) {
-      char* block = static_cast<char*>(task.group) + d * task.v_keys * bytes;
-      for (int key = 0; key < kGroupKeys; ++key) {
-        const char* row = static_cast<const char*>(task.rows[key]) + d * bytes;
-        __builtin_memcpy(block + key * 16 * bytes, row, static_cast<size_t>(16 * bytes));
-      }
-    }
+    pack_blocks<uint16_t>(task.rows, task.columns, task.v_keys, task.group);
   }
 }
 
@@ -199,15 +257,10 @@ void unpack_group(const UngroupTask& task) {
     unpack_words(static_cast<const uint32_t*>(task.group), words, task.rows);
   } else if (task.dtype == DType::kBF16) {
     unpack_pairs(static_cast<const uint16_t*>(task.group), task.columns, task.v_keys, task.rows);
+  } else if (wide) {
+    unpack_blocks<uint32_t>(task.group, task.columns, task.v_keys, task.rows);
   } else {
-    const int64_t bytes = wide ? 4 : 2;
-    for (int64_t d = 0; d < task.columns; d += 16) {
-      const char* block = static_cast<const char*>(task.group) + d * task.v_keys * bytes;
-      for (int key = 0; key < kGroupKeys; ++key) {
-        char* row = static_cast<char*>(task.rows[key]) + d * bytes;
-        __builtin_memcpy(row, block + key * 16 * bytes, static_cast<size_t>(16 * bytes));
-      }
-    }
+    unpack_blocks<uint16_t>(task.group, task.columns, task.v_keys, task.rows);
   }
 }
 
