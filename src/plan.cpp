@@ -7,6 +7,7 @@
 #include "attnrt/attention.hpp"
 #include "src/context.hpp"
 #include "src/packed16.hpp"
+#include "src/plan_cost.hpp"
 #include "src/plan_data.hpp"
 #include "src/resolve.hpp"
 #include "src/validate.hpp"
@@ -15,18 +16,31 @@
 namespace attnrt {
 namespace {
 
-// Rows (query tokens x group) of a tile: packing a block of K and V costs about as much as
-// kPackRows rows of arithmetic, so 256 rows bring it to 3%, and q, scores and results of 256 rows
-// of 128 columns still fit into 1 MB of L2.
+// Rows (query tokens x group) of a tile: packing a block of K and V costs about as much as 8 rows
+// of arithmetic, so 256 rows bring it to 3%, and q, scores and results of 256 rows of 128 columns
+// still fit into 1 MB of L2.
 constexpr int32_t kTileRows = 256;
-constexpr int64_t kPackRows = 8;
 
-// Work is cut so that no item is more than 1/kTargetUnits of the whole, which balances 128 threads
-// within a few percent. Tall tiles get coarser items: their partial results are as large as a
-// quarter of the KV they come from.
-constexpr int64_t kTargetUnits = 2048;
-constexpr int64_t kTargetUnitsTall = 512;
+// A tile is cut along its keys only where cutting by KV heads and rows alone would leave a piece
+// of more than this part of the whole, because unmerged results cost memory and a merge: 1% of
+// the time of 4 rows, 3% of 256 and more. So with 128 threads a piece is at most a sixteenth of a
+// thread's share for decode, and a quarter for tiles of more than kTallRows, of which a batch has
+// enough others.
+constexpr double kPieces = 2048;
+constexpr double kPiecesTall = 512;
 constexpr int64_t kTallRows = 32;
+
+// The fewest rows to which a backend is expected to cut a tall tile.
+constexpr int64_t kPieceRows = 16;
+
+// A tile that is cut along its keys at all keeps a state for every split, however many items it
+// has. So it is cut finely: no item is more than this part of the whole.
+constexpr double kItems = 4096;
+constexpr double kItemsTall = 2048;
+
+// The merge of so many splits takes as long as an item. Their last, shorter item is then not left
+// for the end, so that the merge is not, either.
+constexpr int32_t kLongMergeSplits = 16;
 
 // Partial results larger than this are not worth their memory; items grow until they fit.
 constexpr int64_t kMaxPartialBytes = int64_t{256} << 20;
@@ -86,31 +100,29 @@ int64_t tile_rows(const PlanData& plan, const PlanTile& tile) {
 }
 
 int64_t cost_of(const PlanData& plan, const PlanTile& tile, int32_t keys) {
-  // Without keys a row still has to be written.
-  return (tile_rows(plan, tile) + kPackRows) * (int64_t{keys} + 16);
+  return attend_cost(tile_rows(plan, tile), keys);
 }
 
-// Only a tile that holds all rows of its sequence is cut along its keys: several tiles are
-// parallel work already, and would each need partial results.
-bool may_split(const PlanData& plan, const PlanTile& tile) {
-  const PlanSequence& seq = plan.sequences[static_cast<size_t>(tile.seq)];
-  return tile.num_splits > 1 && tile.token_end - tile.token_begin == seq.q_len;
+int32_t items_of(const PlanData& plan, const PlanTile& tile, double total_cost) {
+  if (tile.num_splits <= 1) return 1;
+  const int64_t rows = tile_rows(plan, tile);
+  const int32_t keys = tile.key_end - tile.key_begin;
+  const bool tall = rows > kTallRows;
+  const int64_t piece = attend_cost(tall ? kPieceRows : rows, keys);
+  if (static_cast<double>(piece) * (tall ? kPiecesTall : kPieces) <= total_cost) return 1;
+  const double items =
+      static_cast<double>(attend_cost(rows, keys)) * (tall ? kItemsTall : kItems) / total_cost;
+  return static_cast<int32_t>(
+      std::clamp<double>(std::ceil(items), 1.0, static_cast<double>(tile.num_splits)));
 }
 
-// Chooses the number of items of each tile for a given largest cost. Returns the partial slots.
-int64_t choose_items(PlanData& plan, int64_t total_cost, int64_t coarsen) {
+// Chooses the number of items of each tile. Returns the partial slots.
+int64_t choose_items(PlanData& plan, double total_cost) {
   int64_t partial_tokens = 0;
   plan.merge_groups = 0;
   for (PlanTile& tile : plan.tiles) {
-    tile.num_items = 1;
+    tile.num_items = items_of(plan, tile, total_cost);
     tile.merge_group = -1;
-    if (!may_split(plan, tile)) continue;
-    const int64_t units = tile_rows(plan, tile) <= kTallRows ? kTargetUnits : kTargetUnitsTall;
-    const int64_t largest =
-        std::max<int64_t>(1, total_cost * plan.spec.num_heads_kv / units) * coarsen;
-    const int64_t cost = cost_of(plan, tile, tile.key_end - tile.key_begin);
-    const int64_t wanted = (cost + largest - 1) / largest;
-    tile.num_items = static_cast<int32_t>(std::min<int64_t>(wanted, tile.num_splits));
     if (tile.num_items <= 1) continue;
     tile.merge_group = plan.merge_groups++;
     tile.partial_token = partial_tokens;
@@ -123,38 +135,44 @@ int64_t partial_token_bytes(const AttentionSpec& spec) {
   return int64_t{spec.num_heads_q} * (spec.head_dim_v + 2) * int64_t{sizeof(float)};
 }
 
-void add_items(PlanData& plan) {
-  int64_t total_cost = 0;
-  for (const PlanTile& tile : plan.tiles) {
-    total_cost += cost_of(plan, tile, tile.key_end - tile.key_begin);
+void add_items_of(PlanData& plan, int32_t tile_index) {
+  const PlanTile& tile = plan.tiles[static_cast<size_t>(tile_index)];
+  const size_t first = plan.items.size();
+  int64_t largest = 0;
+  for (int32_t i = 0; i < tile.num_items; ++i) {
+    const auto cut = [&](int32_t n) {
+      return tile.first_split + static_cast<int32_t>(int64_t{tile.num_splits} * n / tile.num_items);
+    };
+    PlanItem item;
+    item.tile = tile_index;
+    item.split_begin = cut(i);
+    item.split_end = cut(i + 1);
+    const int32_t begin = std::max(tile.key_begin, item.split_begin * kSplitKeys);
+    const int64_t end = std::min<int64_t>(tile.key_end, int64_t{item.split_end} * kSplitKeys);
+    item.cost = cost_of(plan, tile, static_cast<int32_t>(std::max<int64_t>(0, end - begin)));
+    item.rank = item.cost;
+    largest = std::max(largest, item.cost);
+    plan.items.push_back(item);
   }
-  int64_t coarsen = 1;
+  if (tile.num_items == 1 || tile.num_splits < kLongMergeSplits) return;
+  for (size_t i = first; i < plan.items.size(); ++i) plan.items[i].rank = largest;
+}
+
+void add_items(PlanData& plan) {
+  double total_cost = 0.0;
+  for (const PlanTile& tile : plan.tiles) {
+    total_cost += static_cast<double>(cost_of(plan, tile, tile.key_end - tile.key_begin));
+  }
+  total_cost *= plan.spec.num_heads_kv;
   do {
-    plan.partial_tokens = choose_items(plan, total_cost, coarsen);
-    coarsen *= 2;
+    plan.partial_tokens = choose_items(plan, total_cost);
+    total_cost *= 2.0;
   } while (plan.partial_tokens * partial_token_bytes(plan.spec) > kMaxPartialBytes);
 
-  for (size_t t = 0; t < plan.tiles.size(); ++t) {
-    const PlanTile& tile = plan.tiles[t];
-    for (int32_t i = 0; i < tile.num_items; ++i) {
-      PlanItem item;
-      item.tile = static_cast<int32_t>(t);
-      const auto cut = [&](int32_t n) {
-        return tile.first_split +
-               static_cast<int32_t>(int64_t{tile.num_splits} * n / tile.num_items);
-      };
-      item.split_begin = cut(i);
-      item.split_end = cut(i + 1);
-      const int32_t begin = std::max(tile.key_begin, item.split_begin * kSplitKeys);
-      const int64_t end = std::min<int64_t>(tile.key_end, int64_t{item.split_end} * kSplitKeys);
-      item.cost = cost_of(plan, tile, static_cast<int32_t>(std::max<int64_t>(0, end - begin)));
-      plan.items.push_back(item);
-    }
-  }
-  // Largest first, so that what is left for the end is small; ties in key order, which is memory
-  // order.
+  for (size_t t = 0; t < plan.tiles.size(); ++t) add_items_of(plan, static_cast<int32_t>(t));
+  // Ties in key order, which is memory order.
   std::ranges::sort(plan.items, [](const PlanItem& a, const PlanItem& b) {
-    if (a.cost != b.cost) return a.cost > b.cost;
+    if (a.rank != b.rank) return a.rank > b.rank;
     if (a.tile != b.tile) return a.tile < b.tile;
     return a.split_begin < b.split_begin;
   });

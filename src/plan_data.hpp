@@ -40,7 +40,8 @@ struct PlanItem {
   int32_t tile = 0;
   int32_t split_begin = 0;  // absolute split numbers; keys are clipped to the tile's range
   int32_t split_end = 0;
-  int64_t cost = 0;  // of one KV head, in multiply-adds per element of a row of K
+  int64_t cost = 0;  // attend_cost of one KV head
+  int64_t rank = 0;  // items stand by falling rank: the cost, or the tile's largest of an item
 };
 
 struct PlanData {
@@ -48,7 +49,7 @@ struct PlanData {
                        // window_right
   std::vector<PlanSequence> sequences;
   std::vector<PlanTile> tiles;
-  std::vector<PlanItem> items;  // largest cost first
+  std::vector<PlanItem> items;  // largest rank first
   int32_t total_q = 0;
   int32_t page_size = 0;        // 0: packed
   int32_t max_splits = 0;       // over sequences, of all their keys

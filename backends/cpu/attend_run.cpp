@@ -14,7 +14,6 @@
 #include "backends/cpu/kernels/scratch.hpp"
 #include "backends/cpu/output_target.hpp"
 #include "backends/cpu/schedule.hpp"
-#include "src/visible_range.hpp"
 
 namespace attnrt::cpu {
 namespace {
@@ -22,9 +21,10 @@ namespace {
 constexpr size_t kAlign = 64;
 constexpr size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
-// Where the parts of the workspace lie: merge counters, unmerged states, scratch of each worker.
+// Where the parts of the workspace lie: merge counters, schedule, unmerged states, scratch of each
+// worker.
 struct WorkspaceLayout {
-  size_t acc, ref, sum, scratch, scratch_each, total;
+  size_t schedule, acc, ref, sum, scratch, scratch_each, total;
 };
 
 WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
@@ -32,8 +32,9 @@ WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
   const auto states = static_cast<size_t>(plan.partial_tokens * spec.num_heads_q);
   const int32_t rows = plan.max_tile_tokens * (spec.num_heads_q / spec.num_heads_kv);
   WorkspaceLayout layout;
-  layout.acc = aligned(static_cast<size_t>(plan.merge_groups) *
-                       static_cast<size_t>(spec.num_heads_kv) * sizeof(std::atomic<int32_t>));
+  layout.schedule = aligned(static_cast<size_t>(plan.merge_groups) *
+                            static_cast<size_t>(spec.num_heads_kv) * sizeof(std::atomic<int32_t>));
+  layout.acc = layout.schedule + aligned(schedule_bytes(plan));
   layout.ref = layout.acc + aligned(states * static_cast<size_t>(spec.head_dim_v) * sizeof(float));
   layout.sum = layout.ref + aligned(states * sizeof(float));
   layout.scratch = layout.sum + aligned(states * sizeof(float));
@@ -85,12 +86,12 @@ class AttendRun {
         kernel_(choose_kernel(table, plan, args)),
         plan_(plan),
         args_(args),
-        schedule_(make_schedule(plan, workers)),
         layout_(lay_out(plan, workers)),
-        memory_(workspace.data()) {
+        memory_(workspace.data()),
+        schedule_(make_schedule(plan, workers, memory_ + layout_.schedule)) {
     counters_ = reinterpret_cast<std::atomic<int32_t>*>(memory_);
     const size_t counters =
-        static_cast<size_t>(plan.merge_groups) * static_cast<size_t>(plan.spec.num_heads_kv);
+        static_cast<size_t>(plan.merge_groups) * static_cast<size_t>(schedule_.merge_chunks);
     for (size_t i = 0; i < counters; ++i) new (counters_ + i) std::atomic<int32_t>(0);
   }
 
@@ -128,8 +129,7 @@ class AttendRun {
         stopped_.store(true, std::memory_order_relaxed);
         return;
       }
-      const Unit unit = unit_at(plan_, schedule_, index);
-      if (unit.token_begin < unit.token_end) run_unit(unit, worker);
+      run_unit(unit_at(plan_, schedule_, index), worker);
     }
   }
 
@@ -137,7 +137,7 @@ class AttendRun {
     const PlanItem& item = plan_.items[static_cast<size_t>(unit.item)];
     const PlanTile& tile = plan_.tiles[static_cast<size_t>(item.tile)];
     AttendTask task = task_of(tile, unit, worker.scratch);
-    const KeyRange keys = keys_of(tile, item, unit);
+    const KeyRange keys = unit_keys(plan_, unit);
     task.key_begin = keys.begin;
     task.key_end = keys.end;
 
@@ -158,21 +158,7 @@ class AttendRun {
     ++worker.stats.units;
     if (caller_merges || tile.num_items == 1) return;
     const Stopwatch watch(worker.timed ? &worker.stats.merge_ns : nullptr);
-    finish_merge_group(tile, unit, target, worker.scratch);
-  }
-
-  // The keys of the item that tokens of the unit see: a piece of a causal tile ends earlier.
-  [[nodiscard]] KeyRange keys_of(const PlanTile& tile, const PlanItem& item,
-                                 const Unit& unit) const {
-    const PlanSequence& seq = plan_.sequences[static_cast<size_t>(tile.seq)];
-    const int64_t first = int64_t{seq.q_start} + tile.token_begin + unit.token_begin;
-    const int64_t last = int64_t{seq.q_start} + tile.token_begin + unit.token_end - 1;
-    int64_t begin = std::max<int64_t>(tile.key_begin, int64_t{item.split_begin} * kSplitKeys);
-    int64_t end = std::min<int64_t>(tile.key_end, int64_t{item.split_end} * kSplitKeys);
-    if (plan_.spec.window_left >= 0) begin = std::max(begin, first - plan_.spec.window_left);
-    if (plan_.spec.window_right >= 0) end = std::min(end, last + plan_.spec.window_right + 1);
-    if (begin >= end) return {0, 0};
-    return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
+    finish_merge_groups(tile, unit, target, worker.scratch);
   }
 
   [[nodiscard]] AttendTask task_of(const PlanTile& tile, const Unit& unit,
@@ -296,12 +282,21 @@ class AttendRun {
     }
   }
 
-  // The last of the tile's items to arrive sees all states of these heads and folds them.
-  void finish_merge_group(const PlanTile& tile, const Unit& unit, const PartialTarget& target,
-                          std::byte* scratch) {
-    const int64_t counter = int64_t{tile.merge_group} * plan_.spec.num_heads_kv + unit.head_chunk;
-    if (counters_[counter].fetch_add(1, std::memory_order_acq_rel) + 1 != tile.num_items) return;
+  // The last of the tile's items to arrive sees all states of these heads and folds them. Items of
+  // a tile may be cut into different ranges of heads, so the smallest ranges are counted.
+  void finish_merge_groups(const PlanTile& tile, const Unit& unit, const PartialTarget& target,
+                           std::byte* scratch) {
+    const MergeChunks chunks = merge_chunks_of(plan_, schedule_, unit);
+    for (int32_t chunk = chunks.begin; chunk < chunks.end; ++chunk) {
+      const int64_t counter = int64_t{tile.merge_group} * schedule_.merge_chunks + chunk;
+      if (counters_[counter].fetch_add(1, std::memory_order_acq_rel) + 1 != tile.num_items) continue;
+      merge_chunk(tile, chunk, target, scratch);
+    }
+  }
 
+  void merge_chunk(const PlanTile& tile, int32_t chunk, const PartialTarget& target,
+                   std::byte* scratch) {
+    const int32_t heads = plan_.spec.num_heads_kv;
     const int32_t group = plan_.spec.num_heads_q / plan_.spec.num_heads_kv;
     const PlanSequence& seq = plan_.sequences[static_cast<size_t>(tile.seq)];
     MergeTaskRows task{};
@@ -309,8 +304,8 @@ class AttendRun {
     task.num_splits = &tile.num_splits;
     task.num_targets = 1;
     task.tokens = tile.token_end - tile.token_begin;
-    task.head_begin = unit.kv_head_begin * group;
-    task.head_end = unit.kv_head_end * group;
+    task.head_begin = head_at(heads, chunk, schedule_.merge_chunks) * group;
+    task.head_end = head_at(heads, chunk + 1, schedule_.merge_chunks) * group;
     task.heads_q = plan_.spec.num_heads_q;
     task.head_dim_v = plan_.spec.head_dim_v;
     task.out = output_at(int64_t{seq.q_begin} + tile.token_begin);
@@ -322,9 +317,9 @@ class AttendRun {
   const AttendKernel kernel_;
   const PlanData& plan_;
   const AttendArgs& args_;
-  const Schedule schedule_;
   const WorkspaceLayout layout_;
   std::byte* memory_;
+  const Schedule schedule_;
   std::atomic<int32_t>* counters_;
   std::atomic<int64_t> next_unit_{0};
   std::atomic<bool> stopped_{false};

@@ -1,78 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the items of a plan are cut for a number of threads. Pure: no threads here.
+// How the items of a plan are cut into units for a number of threads. Pure: no threads here.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "src/plan_data.hpp"
+#include "src/visible_range.hpp"
 
 namespace attnrt::cpu {
 
-/// Fewer units than this many per thread leave threads idle at the end; more cost locality: the
-/// KV heads of one page lie side by side.
-inline constexpr int64_t kUnitsPerThread = 8;
-
-/// Tiles are not cut into pieces of fewer rows: packing K and V costs as much as 8 rows.
-inline constexpr int64_t kMinRowsPerUnit = 64;
-
-/// Every item is cut into head_chunks ranges of KV heads, and its tile, if one item holds all its
-/// keys, into row_chunks ranges of tokens.
-struct Schedule {
-  int32_t head_chunks = 1;
-  int32_t row_chunks = 1;
-  int64_t num_units = 0;
+/// How one item is cut: ranges of KV heads times ranges of tokens of its tile.
+struct ItemCut {
+  int64_t first_unit;
+  int32_t head_chunks;  // a power of two, or every head by itself
+  int32_t row_chunks;
 };
 
-/// One unit: item, KV heads and tokens (within the tile). Units without tokens are to be skipped.
+/// Units in the order in which they are to be taken. Items come largest first, and a unit is at
+/// most a fixed part of what is left for each thread when its item begins: large units, which keep
+/// the KV heads of a page together, at the start, small ones only where threads would otherwise
+/// wait for each other at the end.
+struct Schedule {
+  ItemCut* cuts = nullptr;  // [num_items], in the caller's memory
+  int64_t num_items = 0;
+  int64_t num_units = 0;
+  int32_t merge_chunks = 1;  // the most head_chunks of any item: how finely merges are counted
+};
+
+/// One unit: item, KV heads and tokens (within the tile). Never empty.
 struct Unit {
   int64_t item;
-  int32_t head_chunk;
   int32_t kv_head_begin, kv_head_end;
   int32_t token_begin, token_end;
 };
 
-inline int64_t div_up(int64_t a, int64_t b) noexcept { return (a + b - 1) / b; }
+/// Bytes, 8-byte aligned, that make_schedule writes.
+size_t schedule_bytes(const PlanData& plan) noexcept;
 
-inline Schedule make_schedule(const PlanData& plan, int32_t num_threads) noexcept {
-  Schedule schedule;
-  const auto items = static_cast<int64_t>(plan.items.size());
-  if (items == 0) return schedule;
-  if (num_threads > 1) {
-    const int64_t wanted = kUnitsPerThread * num_threads;
-    const int64_t heads = plan.spec.num_heads_kv;
-    schedule.head_chunks = static_cast<int32_t>(std::min(heads, div_up(wanted, items)));
-    const int64_t rows =
-        int64_t{plan.max_tile_tokens} * (plan.spec.num_heads_q / plan.spec.num_heads_kv);
-    const int64_t most = std::min<int64_t>(plan.max_tile_tokens, rows / kMinRowsPerUnit);
-    schedule.row_chunks = static_cast<int32_t>(std::clamp<int64_t>(
-        div_up(wanted, items * schedule.head_chunks), 1, std::max<int64_t>(1, most)));
-  }
-  schedule.num_units = items * schedule.head_chunks * schedule.row_chunks;
-  return schedule;
+/// O(items): a few ns each. Results never depend on the cut.
+Schedule make_schedule(const PlanData& plan, int32_t num_threads, void* memory) noexcept;
+
+/// O(log items). 0 <= index < num_units.
+Unit unit_at(const PlanData& plan, const Schedule& schedule, int64_t index) noexcept;
+
+/// Keys of the item that tokens of the unit see: a piece of a causal tile ends earlier.
+KeyRange unit_keys(const PlanData& plan, const Unit& unit) noexcept;
+
+/// attend_cost of all KV heads of the unit.
+int64_t unit_cost(const PlanData& plan, const Unit& unit) noexcept;
+
+/// First KV head of part `part` of `parts`. The parts of a power of two are whole parts of any
+/// larger one.
+constexpr int32_t head_at(int32_t heads, int64_t part, int32_t parts) noexcept {
+  return static_cast<int32_t>(heads * part / parts);
 }
 
-inline Unit unit_at(const PlanData& plan, const Schedule& schedule, int64_t index) noexcept {
-  Unit unit;
-  const int64_t row_chunk = index % schedule.row_chunks;
-  index /= schedule.row_chunks;
-  unit.head_chunk = static_cast<int32_t>(index % schedule.head_chunks);
-  unit.item = index / schedule.head_chunks;
-
-  const auto cut = [](int64_t total, int64_t part, int64_t parts) {
-    return static_cast<int32_t>(total * part / parts);
-  };
-  unit.kv_head_begin = cut(plan.spec.num_heads_kv, unit.head_chunk, schedule.head_chunks);
-  unit.kv_head_end = cut(plan.spec.num_heads_kv, unit.head_chunk + 1, schedule.head_chunks);
-
-  const PlanTile& tile =
-      plan.tiles[static_cast<size_t>(plan.items[static_cast<size_t>(unit.item)].tile)];
-  const int32_t tokens = tile.token_end - tile.token_begin;
-  const bool whole = tile.num_items > 1;  // its items meet in one merge
-  unit.token_begin =
-      whole ? (row_chunk == 0 ? 0 : tokens) : cut(tokens, row_chunk, schedule.row_chunks);
-  unit.token_end = whole ? tokens : cut(tokens, row_chunk + 1, schedule.row_chunks);
-  return unit;
-}
+/// Merge chunks [begin, end) whose KV heads the unit holds.
+struct MergeChunks {
+  int32_t begin, end;
+};
+MergeChunks merge_chunks_of(const PlanData& plan, const Schedule& schedule,
+                            const Unit& unit) noexcept;
 
 }  // namespace attnrt::cpu

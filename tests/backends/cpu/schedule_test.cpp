@@ -3,29 +3,82 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <vector>
+
+#include "src/plan_cost.hpp"
 
 namespace attnrt::cpu {
 namespace {
 
-// Every (tile token, KV head, item) must be computed by exactly one unit, for any thread count.
-void check_cover(const SequenceBatch& batch, const AttentionSpec& spec, int32_t threads) {
-  Plan plan;
-  REQUIRE(make_plan(spec, batch, plan).ok());
-  const PlanData& data = *plan.data();
-  const Schedule schedule = make_schedule(data, threads);
-  CAPTURE(threads);
+// A packed batch of (query tokens, keys), planned and cut.
+struct CutBatch {
+  CutBatch(const std::vector<std::pair<int32_t, int32_t>>& q_and_kv, const AttentionSpec& spec,
+           int32_t threads) {
+    std::vector<int32_t> cu_q{0}, cu_k{0};
+    for (const auto& [q_len, kv_len] : q_and_kv) {
+      cu_q.push_back(cu_q.back() + q_len);
+      cu_k.push_back(cu_k.back() + kv_len);
+    }
+    SequenceBatch batch;
+    batch.cu_seqlens_q = cu_q;
+    batch.cu_seqlens_k = cu_k;
+    REQUIRE(make_plan(spec, batch, plan).ok());
+    memory.resize(schedule_bytes(data()) / sizeof(ItemCut));
+    schedule = make_schedule(data(), threads, memory.data());
+  }
 
+  [[nodiscard]] const PlanData& data() const { return *plan.data(); }
+  [[nodiscard]] Unit unit(int64_t index) const { return unit_at(data(), schedule, index); }
+
+  Plan plan;
+  std::vector<ItemCut> memory;
+  Schedule schedule;
+};
+
+AttentionSpec llama_spec(int32_t heads_kv = 8) {
+  AttentionSpec spec;
+  spec.num_heads_q = heads_kv * 4;
+  spec.num_heads_kv = heads_kv;
+  spec.head_dim = 64;
+  spec.causal = true;
+  return spec;
+}
+
+const std::vector<std::pair<int32_t, int32_t>> kMixed{{1, 3000}, {40, 500},   {4, 6000},
+                                                      {0, 100},  {512, 4096}, {1, 1}};
+
+// Every (tile token, KV head, item) must be computed by exactly one unit, and a merge chunk must be
+// reached by exactly one unit of every item: the last of them merges.
+void check_cover(const AttentionSpec& spec, int32_t threads) {
+  CAPTURE(spec.num_heads_kv);
+  CAPTURE(threads);
+  const CutBatch cut(kMixed, spec, threads);
+  const PlanData& data = cut.data();
   const auto heads = static_cast<size_t>(spec.num_heads_kv);
   const auto tokens = static_cast<size_t>(data.max_tile_tokens);
+  const auto chunks = static_cast<size_t>(cut.schedule.merge_chunks);
   std::vector<int32_t> seen(data.items.size() * heads * tokens);
-  for (int64_t u = 0; u < schedule.num_units; ++u) {
-    const Unit unit = unit_at(data, schedule, u);
+  std::vector<int32_t> arrived(data.tiles.size() * chunks);
+  for (int64_t u = 0; u < cut.schedule.num_units; ++u) {
+    const Unit unit = cut.unit(u);
+    CHECK(unit.token_begin < unit.token_end);
+    CHECK(unit.kv_head_begin < unit.kv_head_end);
     for (int32_t h = unit.kv_head_begin; h < unit.kv_head_end; ++h) {
       for (int32_t t = unit.token_begin; t < unit.token_end; ++t) {
         ++seen[(static_cast<size_t>(unit.item) * heads + static_cast<size_t>(h)) * tokens +
                static_cast<size_t>(t)];
       }
+    }
+    const auto tile = static_cast<size_t>(data.items[static_cast<size_t>(unit.item)].tile);
+    if (data.tiles[tile].num_items == 1) continue;
+    const MergeChunks merges = merge_chunks_of(data, cut.schedule, unit);
+    CHECK(head_at(spec.num_heads_kv, merges.begin, cut.schedule.merge_chunks) ==
+          unit.kv_head_begin);
+    CHECK(head_at(spec.num_heads_kv, merges.end, cut.schedule.merge_chunks) == unit.kv_head_end);
+    for (int32_t c = merges.begin; c < merges.end; ++c) {
+      ++arrived[tile * chunks + static_cast<size_t>(c)];
     }
   }
   for (size_t i = 0; i < data.items.size(); ++i) {
@@ -37,37 +90,72 @@ void check_cover(const SequenceBatch& batch, const AttentionSpec& spec, int32_t 
       }
     }
   }
-}
-
-TEST_CASE("units cover every item, KV head and token exactly once") {
-  const std::vector<int32_t> cu_q{0, 1, 41, 45, 45};
-  const std::vector<int32_t> cu_k{0, 3000, 3500, 9500, 9600};
-  SequenceBatch batch;
-  batch.cu_seqlens_q = cu_q;
-  batch.cu_seqlens_k = cu_k;
-  AttentionSpec spec;
-  spec.head_dim = 64;
-  for (const int32_t heads_kv : {1, 3, 8}) {
-    spec.num_heads_kv = heads_kv;
-    spec.num_heads_q = heads_kv * 4;
-    for (const int32_t threads : {1, 2, 7, 64}) check_cover(batch, spec, threads);
+  for (size_t t = 0; t < data.tiles.size(); ++t) {
+    if (data.tiles[t].num_items == 1) continue;
+    for (size_t c = 0; c < chunks; ++c) CHECK(arrived[t * chunks + c] == data.tiles[t].num_items);
   }
 }
 
-TEST_CASE("one thread takes whole items; many threads get enough units") {
-  const std::vector<int32_t> cu_q{0, 512};
-  const std::vector<int32_t> cu_k{0, 512};
-  SequenceBatch batch;
-  batch.cu_seqlens_q = cu_q;
-  batch.cu_seqlens_k = cu_k;
-  AttentionSpec spec;
-  spec.num_heads_q = 32;
-  spec.num_heads_kv = 8;
-  spec.head_dim = 64;
-  Plan plan;
-  REQUIRE(make_plan(spec, batch, plan).ok());
-  CHECK(make_schedule(*plan.data(), 1).num_units == plan.num_items());
-  CHECK(make_schedule(*plan.data(), 16).num_units >= 128);
+TEST_CASE("units cover every item, KV head and token exactly once, and meet in merges") {
+  for (const int32_t heads_kv : {1, 3, 8, 12}) {
+    for (const int32_t threads : {1, 2, 3, 7, 64, 1000}) check_cover(llama_spec(heads_kv), threads);
+  }
+}
+
+TEST_CASE("costs of units add up to those of their items, as far as rows are not cut") {
+  const CutBatch cut({{1, 3000}, {2, 6000}}, llama_spec(), 16);
+  int64_t units = 0;
+  for (int64_t u = 0; u < cut.schedule.num_units; ++u) units += unit_cost(cut.data(), cut.unit(u));
+  int64_t items = 0;
+  for (const PlanItem& item : cut.data().items) items += 8 * item.cost;
+  CHECK(units == items);
+}
+
+TEST_CASE("pieces of a causal tile fall in size and end at the last key that their tokens see") {
+  const CutBatch cut({{64, 64}}, llama_spec(1), 16);
+  REQUIRE(cut.schedule.num_units == 16);
+  int32_t before = 64;
+  for (int64_t u = 0; u < 16; ++u) {
+    const Unit unit = cut.unit(u);
+    CHECK(unit_keys(cut.data(), unit).end == unit.token_end);
+    const int32_t tokens = unit.token_end - unit.token_begin;
+    CHECK(tokens <= before + 1);  // whole tokens only
+    before = tokens;
+    CHECK(unit_cost(cut.data(), unit) == attend_cost(4 * int64_t{tokens}, unit.token_end));
+  }
+  CHECK(cut.unit(0).token_end - cut.unit(0).token_begin > before);
+}
+
+TEST_CASE("one thread takes whole items") {
+  const CutBatch cut(kMixed, llama_spec(), 1);
+  CHECK(cut.schedule.num_units == cut.plan.num_items());
+}
+
+TEST_CASE("KV heads stay together but for the end of the work") {
+  const CutBatch cut({{1, 131072}}, llama_spec(), 4);
+  const int64_t items = cut.plan.num_items();
+  REQUIRE(items >= 128);
+  CHECK(cut.schedule.num_units > items);
+  CHECK(cut.schedule.num_units < items + items / 4);
+  const Unit first = cut.unit(0);
+  CHECK(first.kv_head_end - first.kv_head_begin == 8);
+  const Unit last = cut.unit(cut.schedule.num_units - 1);
+  CHECK(last.kv_head_end - last.kv_head_begin <= 4);
+}
+
+TEST_CASE("a prompt chunk is cut, the decodes beside it are not") {
+  const CutBatch cut({{512, 8192}, {1, 400}, {1, 300}, {1, 200}}, llama_spec(), 16);
+  CHECK(cut.schedule.num_units >= 8 * 16);
+  for (int64_t i = 0; i < cut.schedule.num_items; ++i) {
+    const PlanItem& item = cut.data().items[static_cast<size_t>(i)];
+    if (cut.data().tiles[static_cast<size_t>(item.tile)].seq == 0) continue;
+    CHECK(cut.schedule.cuts[i].head_chunks == 1);
+  }
+}
+
+TEST_CASE("an empty plan has no units") {
+  const CutBatch cut({}, llama_spec(), 8);
+  CHECK(cut.schedule.num_units == 0);
 }
 
 }  // namespace

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guided cutting: the next piece of work is a fixed part of what is left.
+#include "backends/cpu/schedule.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "src/plan_cost.hpp"
+
+namespace attnrt::cpu {
+namespace {
+
+// A unit is at most 1/kUnitsLeft of what is left for each thread. 1 would balance threads that are
+// all as fast as the cost model says; 4 leaves room for cores that are not, and for workers that
+// wake up late. Pieces of rows read the same keys again, so there are fewer of them.
+constexpr double kUnitsLeft = 4.0;
+constexpr double kRowUnitsLeft = 1.5;
+
+// Nor is an item cut into units smaller than 1/kUnitsInAll of a thread's share of the whole.
+constexpr double kUnitsInAll = 64.0;
+
+// Tiles are not cut into pieces of fewer rows: to read or pack K and V costs as much as 8 rows.
+constexpr int64_t kMinRowsPerUnit = 16;
+
+int64_t div_up(int64_t a, int64_t b) noexcept { return (a + b - 1) / b; }
+
+const PlanTile& tile_of(const PlanData& plan, int64_t item) noexcept {
+  return plan.tiles[static_cast<size_t>(plan.items[static_cast<size_t>(item)].tile)];
+}
+
+int64_t tile_rows(const PlanData& plan, const PlanTile& tile) noexcept {
+  return int64_t{tile.token_end - tile.token_begin} *
+         (plan.spec.num_heads_q / plan.spec.num_heads_kv);
+}
+
+// Items of one tile meet in one merge and are not cut by rows.
+int64_t most_row_chunks(const PlanData& plan, const PlanTile& tile) noexcept {
+  if (tile.num_items > 1) return 1;
+  return std::clamp<int64_t>(tile_rows(plan, tile) / kMinRowsPerUnit, 1,
+                             tile.token_end - tile.token_begin);
+}
+
+// What the last item of the tile does besides, for one KV head.
+int64_t merge_of(const PlanData& plan, const PlanTile& tile) noexcept {
+  if (tile.num_items == 1) return 0;
+  return merge_cost(tile_rows(plan, tile), tile.num_splits);
+}
+
+int64_t round_up(double pieces) noexcept {
+  return static_cast<int64_t>(std::ceil(std::min(pieces, 0x1p31)));
+}
+
+ItemCut cut_item(const PlanData& plan, int64_t item, double pieces) noexcept {
+  const int64_t heads = plan.spec.num_heads_kv;
+  ItemCut cut{0, 1, 1};
+  if (pieces <= 1.0) return cut;
+  const uint64_t chunks = std::bit_ceil(static_cast<uint64_t>(round_up(pieces)));
+  cut.head_chunks = static_cast<int32_t>(std::min(heads, static_cast<int64_t>(chunks)));
+  const int64_t with_rows = round_up(pieces * (kRowUnitsLeft / kUnitsLeft));
+  if (with_rows <= heads) return cut;
+  cut.row_chunks = static_cast<int32_t>(
+      std::min(div_up(with_rows, heads), most_row_chunks(plan, tile_of(plan, item))));
+  return cut;
+}
+
+// Where piece `part` of `parts` begins. Pieces fall in size, from 3/2 to 1/2 of their mean, so that
+// small ones are there for the end also when one tall tile is all that is left.
+int32_t token_at(int64_t tokens, int64_t part, int64_t parts) noexcept {
+  if (tokens < 2 * parts) return static_cast<int32_t>(tokens * part / parts);
+  return static_cast<int32_t>(tokens * part * (3 * parts - part) / (2 * parts * parts));
+}
+
+}  // namespace
+
+size_t schedule_bytes(const PlanData& plan) noexcept { return plan.items.size() * sizeof(ItemCut); }
+
+Schedule make_schedule(const PlanData& plan, int32_t num_threads, void* memory) noexcept {
+  Schedule schedule;
+  schedule.cuts = static_cast<ItemCut*>(memory);
+  schedule.num_items = static_cast<int64_t>(plan.items.size());
+  // Of one KV head each; doubles, because the costs of 2^31 queries times heads pass int64.
+  double left = 0.0;
+  for (const PlanItem& item : plan.items) left += static_cast<double>(item.cost);
+  const double heads = plan.spec.num_heads_kv;
+  const double least = left * heads / (kUnitsInAll * num_threads);
+  for (int64_t i = 0; i < schedule.num_items; ++i) {
+    const auto cost = static_cast<double>(plan.items[static_cast<size_t>(i)].cost);
+    const double most = std::max(least, left * heads / (kUnitsLeft * num_threads));
+    const double merge = static_cast<double>(merge_of(plan, tile_of(plan, i)));
+    ItemCut& cut = schedule.cuts[i];
+    cut = cut_item(plan, i, num_threads > 1 ? (cost + merge) * heads / most : 1.0);
+    cut.first_unit = schedule.num_units;
+    schedule.num_units += int64_t{cut.head_chunks} * cut.row_chunks;
+    schedule.merge_chunks = std::max(schedule.merge_chunks, cut.head_chunks);
+    left -= cost;
+  }
+  return schedule;
+}
+
+Unit unit_at(const PlanData& plan, const Schedule& schedule, int64_t index) noexcept {
+  const ItemCut* after =
+      std::upper_bound(schedule.cuts, schedule.cuts + schedule.num_items, index,
+                       [](int64_t unit, const ItemCut& cut) { return unit < cut.first_unit; });
+  const ItemCut& cut = after[-1];
+  Unit unit;
+  unit.item = after - 1 - schedule.cuts;
+  const int64_t part = index - cut.first_unit;
+  const int64_t head_chunk = part % cut.head_chunks;
+  const int64_t row_chunk = part / cut.head_chunks;
+  unit.kv_head_begin = head_at(plan.spec.num_heads_kv, head_chunk, cut.head_chunks);
+  unit.kv_head_end = head_at(plan.spec.num_heads_kv, head_chunk + 1, cut.head_chunks);
+  const PlanTile& tile = tile_of(plan, unit.item);
+  const int64_t tokens = tile.token_end - tile.token_begin;
+  unit.token_begin = token_at(tokens, row_chunk, cut.row_chunks);
+  unit.token_end = token_at(tokens, row_chunk + 1, cut.row_chunks);
+  return unit;
+}
+
+KeyRange unit_keys(const PlanData& plan, const Unit& unit) noexcept {
+  const PlanItem& item = plan.items[static_cast<size_t>(unit.item)];
+  const PlanTile& tile = plan.tiles[static_cast<size_t>(item.tile)];
+  const PlanSequence& seq = plan.sequences[static_cast<size_t>(tile.seq)];
+  const int64_t first = int64_t{seq.q_start} + tile.token_begin + unit.token_begin;
+  const int64_t last = int64_t{seq.q_start} + tile.token_begin + unit.token_end - 1;
+  int64_t begin = std::max<int64_t>(tile.key_begin, int64_t{item.split_begin} * kSplitKeys);
+  int64_t end = std::min<int64_t>(tile.key_end, int64_t{item.split_end} * kSplitKeys);
+  if (plan.spec.window_left >= 0) begin = std::max(begin, first - plan.spec.window_left);
+  if (plan.spec.window_right >= 0) end = std::min(end, last + plan.spec.window_right + 1);
+  if (begin >= end) return {0, 0};
+  return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
+}
+
+int64_t unit_cost(const PlanData& plan, const Unit& unit) noexcept {
+  const KeyRange keys = unit_keys(plan, unit);
+  const int64_t rows =
+      int64_t{unit.token_end - unit.token_begin} * (plan.spec.num_heads_q / plan.spec.num_heads_kv);
+  return (unit.kv_head_end - unit.kv_head_begin) * attend_cost(rows, keys.end - keys.begin);
+}
+
+MergeChunks merge_chunks_of(const PlanData& plan, const Schedule& schedule,
+                            const Unit& unit) noexcept {
+  const int64_t heads = plan.spec.num_heads_kv;
+  return {static_cast<int32_t>(div_up(unit.kv_head_begin * int64_t{schedule.merge_chunks}, heads)),
+          static_cast<int32_t>(div_up(unit.kv_head_end * int64_t{schedule.merge_chunks}, heads))};
+}
+
+}  // namespace attnrt::cpu

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// A queue of threads by the time at which they are free next.
+#include "perf/simulate.hpp"
+
+#include <algorithm>
+#include <queue>
+#include <vector>
+
+#include "backends/cpu/schedule.hpp"
+#include "src/plan_cost.hpp"
+#include "src/plan_data.hpp"
+
+namespace attnrt::perf {
+namespace {
+
+using cpu::ItemCut;
+using cpu::MergeChunks;
+using cpu::Schedule;
+using cpu::Unit;
+
+class Simulation {
+ public:
+  Simulation(const PlanData& plan, int32_t threads)
+      : plan_(plan),
+        cuts_(cpu::schedule_bytes(plan) / sizeof(ItemCut)),
+        schedule_(cpu::make_schedule(plan, threads, cuts_.data())),
+        arrived_(static_cast<size_t>(plan.merge_groups) *
+                 static_cast<size_t>(schedule_.merge_chunks)) {
+    for (int32_t thread = 0; thread < threads; ++thread) take(0.0);
+  }
+
+  SimulatedCall run() {
+    while (!busy_.empty()) {
+      const Event event = busy_.top();
+      busy_.pop();
+      call_.largest_cost = std::max(call_.largest_cost, event.time);
+      const double merge = event.unit < 0 ? 0.0 : finish(event.unit);
+      if (merge > 0.0) {
+        call_.cost += merge;
+        call_.merge_cost += merge;
+        busy_.push({event.time + merge, kMerged});
+      } else {
+        take(event.time);
+      }
+    }
+    call_.items = static_cast<int64_t>(plan_.items.size());
+    call_.units = schedule_.num_units;
+    for (int64_t i = 0; i < call_.items; ++i) {
+      const Unit whole{i, 0, plan_.spec.num_heads_kv, 0, tokens_of(tile_of(i))};
+      call_.item_cost += static_cast<double>(cpu::unit_cost(plan_, whole));
+    }
+    return call_;
+  }
+
+ private:
+  static constexpr int64_t kMerged = -1;
+
+  // A thread is done with a unit, or with the merge after it.
+  struct Event {
+    double time;
+    int64_t unit;
+    bool operator>(const Event& other) const { return time > other.time; }
+  };
+
+  [[nodiscard]] const PlanTile& tile_of(int64_t item) const {
+    return plan_.tiles[static_cast<size_t>(plan_.items[static_cast<size_t>(item)].tile)];
+  }
+
+  static int32_t tokens_of(const PlanTile& tile) { return tile.token_end - tile.token_begin; }
+
+  void take(double time) {
+    if (next_ == schedule_.num_units) return;
+    const auto cost =
+        static_cast<double>(cpu::unit_cost(plan_, cpu::unit_at(plan_, schedule_, next_)));
+    call_.cost += cost;
+    busy_.push({time + cost, next_++});
+  }
+
+  // What the thread has to merge because the unit was the last of its groups, as the executor does.
+  double finish(int64_t index) {
+    const Unit unit = cpu::unit_at(plan_, schedule_, index);
+    const PlanTile& tile = tile_of(unit.item);
+    if (tile.num_items == 1) return 0.0;
+    const int64_t rows =
+        int64_t{tokens_of(tile)} * (plan_.spec.num_heads_q / plan_.spec.num_heads_kv);
+    const auto each = static_cast<double>(merge_cost(rows, tile.num_splits));
+    const MergeChunks chunks = merge_chunks_of(plan_, schedule_, unit);
+    double cost = 0.0;
+    for (int32_t chunk = chunks.begin; chunk < chunks.end; ++chunk) {
+      const int64_t counter = int64_t{tile.merge_group} * schedule_.merge_chunks + chunk;
+      if (++arrived_[static_cast<size_t>(counter)] != tile.num_items) continue;
+      const int32_t heads =
+          cpu::head_at(plan_.spec.num_heads_kv, chunk + 1, schedule_.merge_chunks) -
+          cpu::head_at(plan_.spec.num_heads_kv, chunk, schedule_.merge_chunks);
+      cost += each * heads;
+    }
+    return cost;
+  }
+
+  const PlanData& plan_;
+  std::vector<ItemCut> cuts_;
+  const Schedule schedule_;
+  std::vector<int32_t> arrived_;
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> busy_;
+  int64_t next_ = 0;
+  SimulatedCall call_;
+};
+
+}  // namespace
+
+SimulatedCall simulate_call(const Plan& plan, int32_t threads) {
+  const PlanData& data = *plan.data();
+  SimulatedCall call = Simulation(data, threads).run();
+  for (const PlanTile& tile : data.tiles) {
+    call.pieces += int64_t{std::max(1, tile.num_splits)} * data.spec.num_heads_kv;
+  }
+  return call;
+}
+
+}  // namespace attnrt::perf
