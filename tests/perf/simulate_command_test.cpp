@@ -96,7 +96,7 @@ TEST_CASE("Ctrl-C ends it with what it has") {
 
 TEST_CASE("batches of a real trace with enough pieces are balanced at 128 threads") {
   if (real_traces().empty()) {
-    MESSAGE(kNoRealTraces);
+    MESSAGE(std::string(kNoRealTraces));
     return;
   }
   const std::string trace = (real_traces() / "mooncake_conversation_trace.jsonl").string();

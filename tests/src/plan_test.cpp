@@ -46,7 +46,7 @@ Plan planned(const AttentionSpec& spec, const SequenceBatch& batch) {
 }
 
 // What every plan must hold: tiles cover all rows once, items cover all splits of their tile once,
-// partial slots do not overlap, and costs fall.
+// partial slots do not overlap, and ranks fall.
 void check_invariants(const PlanData& plan) {
   std::vector<int32_t> rows(static_cast<size_t>(plan.total_q));
   std::vector<int64_t> splits_of_tile(plan.tiles.size());
@@ -72,7 +72,8 @@ void check_invariants(const PlanData& plan) {
     ++items_of_tile[t];
     CHECK(item.split_begin >= plan.tiles[t].first_split);
     CHECK(item.split_end <= plan.tiles[t].first_split + plan.tiles[t].num_splits);
-    if (i > 0) CHECK(plan.items[i - 1].cost >= item.cost);
+    CHECK(item.rank >= item.cost);
+    if (i > 0) CHECK(plan.items[i - 1].rank >= item.rank);
   }
   int64_t slots = 0;
   for (size_t t = 0; t < plan.tiles.size(); ++t) {
@@ -120,6 +121,21 @@ TEST_CASE("short sequences and long prompts write their results without partials
   const Plan prompt = planned(llama_spec(), PackedBatch({{2048, 2048}}).batch);
   CHECK(prompt.partial_bytes() == 0);
   CHECK(prompt.num_items() == 32);  // 256 rows are 64 tokens of a group of 4
+}
+
+TEST_CASE("a few query tokens over a long history beside a long prompt are cut along the keys") {
+  const Plan plan = planned(llama_spec(), PackedBatch({{100, 30000}, {1, 600}}).batch);
+  check_invariants(*plan.data());
+  CHECK(plan.data()->tiles.size() == 3);
+  CHECK(plan.num_items() >= 2 * 16);
+}
+
+TEST_CASE("the last, shorter item of a tile with a long merge stands with the others") {
+  const Plan plan = planned(llama_spec(), PackedBatch({{1, 20481}, {1, 300}}).batch);
+  const std::vector<PlanItem>& items = plan.data()->items;
+  REQUIRE(items.size() == 42);
+  CHECK(items[40].cost < items[41].cost);
+  CHECK(items[40].rank > items[41].rank);
 }
 
 TEST_CASE("partials stay below 256 MiB however long the history") {
