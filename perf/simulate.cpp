@@ -26,7 +26,7 @@ class Simulation {
         schedule_(cpu::make_schedule(plan, threads, cuts_.data())),
         arrived_(static_cast<size_t>(plan.merge_groups) *
                  static_cast<size_t>(schedule_.merge_chunks)) {
-    for (int32_t thread = 0; thread < threads; ++thread) take(0.0);
+    for (int32_t worker = 0; worker < schedule_.num_workers; ++worker) take(0.0);
   }
 
   SimulatedCall run() {
@@ -43,6 +43,7 @@ class Simulation {
         take(event.time);
       }
     }
+    call_.workers = schedule_.num_workers;
     call_.items = static_cast<int64_t>(plan_.items.size());
     call_.units = schedule_.num_units;
     for (int64_t i = 0; i < call_.items; ++i) {

@@ -11,6 +11,7 @@ namespace attnrt::perf {
 
 /// One call of attend on simulated threads. Costs in rows x keys, see attend_cost.
 struct SimulatedCall {
+  int32_t workers = 0;     // a short call wakes only as many threads as have work enough
   int64_t items = 0;       // of the plan
   int64_t units = 0;       // that the executor makes of them for this number of threads
   int64_t pieces = 0;      // splits of tiles x KV heads: the least that an item may be
@@ -20,8 +21,8 @@ struct SimulatedCall {
   double largest_cost = 0.0;  // of a thread
 
   /// The time of the call over what it would be if no thread ever waited; 1 is perfect.
-  [[nodiscard]] double balance(int32_t threads) const noexcept {
-    return cost > 0.0 ? largest_cost * threads / cost : 1.0;
+  [[nodiscard]] double balance() const noexcept {
+    return cost > 0.0 ? largest_cost * workers / cost : 1.0;
   }
   /// What reading keys again for every piece of a tile's rows costs.
   [[nodiscard]] double cut_percent() const noexcept {

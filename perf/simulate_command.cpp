@@ -137,7 +137,7 @@ class TraceSimulation {
       samples.items.push_back(static_cast<double>(call.items));
       samples.pieces.push_back(static_cast<double>(call.pieces));
       samples.units.push_back(static_cast<double>(call.units));
-      samples.balance.push_back(call.balance(any.threads));
+      samples.balance.push_back(call.balance());
       samples.cut_percent.push_back(call.cut_percent());
       samples.merge_percent.push_back(call.merge_percent());
       samples.plan_us.push_back(full);

@@ -95,7 +95,9 @@ class AttendRun {
     for (size_t i = 0; i < counters; ++i) new (counters_ + i) std::atomic<int32_t>(0);
   }
 
-  [[nodiscard]] int64_t num_units() const { return schedule_.num_units; }
+  [[nodiscard]] int32_t num_workers() const {
+    return static_cast<int32_t>(std::min<int64_t>(schedule_.num_workers, schedule_.num_units));
+  }
 
   void work(int32_t number) {
     Worker worker;
@@ -289,7 +291,8 @@ class AttendRun {
     const MergeChunks chunks = merge_chunks_of(plan_, schedule_, unit);
     for (int32_t chunk = chunks.begin; chunk < chunks.end; ++chunk) {
       const int64_t counter = int64_t{tile.merge_group} * schedule_.merge_chunks + chunk;
-      if (counters_[counter].fetch_add(1, std::memory_order_acq_rel) + 1 != tile.num_items) continue;
+      if (counters_[counter].fetch_add(1, std::memory_order_acq_rel) + 1 != tile.num_items)
+        continue;
       merge_chunk(tile, chunk, target, scratch);
     }
   }
@@ -340,8 +343,7 @@ Status run_attend(const KernelTable& table, WorkerTeam& team, const PlanData& pl
   const auto fit = static_cast<int64_t>((workspace.size() - one.scratch) / one.scratch_each);
   const auto threads = static_cast<int32_t>(std::min<int64_t>(team.size(), fit));
   AttendRun run(table, plan, args, workspace, threads);
-  const auto workers = static_cast<int32_t>(std::min<int64_t>(threads, run.num_units()));
-  team.run(workers, [&](int32_t worker) { run.work(worker); });
+  team.run(run.num_workers(), [&](int32_t worker) { run.work(worker); });
   if (args.stats != nullptr) run.add_stats_to(*args.stats);
   return run.result();
 }

@@ -23,6 +23,10 @@ constexpr double kUnitsInAll = 64.0;
 // Tiles are not cut into pieces of fewer rows: to read or pack K and V costs as much as 8 rows.
 constexpr int64_t kMinRowsPerUnit = 16;
 
+// Work that pays for one more worker, 10 us of it: to wake a thread costs the caller 5 us, and 40
+// us pass before it takes its first unit if it had gone to sleep (measured on two virtual cores).
+constexpr double kWorkerCost = 6000.0;
+
 int64_t div_up(int64_t a, int64_t b) noexcept { return (a + b - 1) / b; }
 
 const PlanTile& tile_of(const PlanData& plan, int64_t item) noexcept {
@@ -83,13 +87,16 @@ Schedule make_schedule(const PlanData& plan, int32_t num_threads, void* memory) 
   double left = 0.0;
   for (const PlanItem& item : plan.items) left += static_cast<double>(item.cost);
   const double heads = plan.spec.num_heads_kv;
-  const double least = left * heads / (kUnitsInAll * num_threads);
+  schedule.num_workers = static_cast<int32_t>(
+      std::clamp(left * heads / kWorkerCost, 1.0, static_cast<double>(num_threads)));
+  const double workers = schedule.num_workers;
+  const double least = left * heads / (kUnitsInAll * workers);
   for (int64_t i = 0; i < schedule.num_items; ++i) {
     const auto cost = static_cast<double>(plan.items[static_cast<size_t>(i)].cost);
-    const double most = std::max(least, left * heads / (kUnitsLeft * num_threads));
+    const double most = std::max(least, left * heads / (kUnitsLeft * workers));
     const double merge = static_cast<double>(merge_of(plan, tile_of(plan, i)));
     ItemCut& cut = schedule.cuts[i];
-    cut = cut_item(plan, i, num_threads > 1 ? (cost + merge) * heads / most : 1.0);
+    cut = cut_item(plan, i, schedule.num_workers > 1 ? (cost + merge) * heads / most : 1.0);
     cut.first_unit = schedule.num_units;
     schedule.num_units += int64_t{cut.head_chunks} * cut.row_chunks;
     schedule.merge_chunks = std::max(schedule.merge_chunks, cut.head_chunks);

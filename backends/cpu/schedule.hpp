@@ -25,6 +25,7 @@ struct Schedule {
   ItemCut* cuts = nullptr;  // [num_items], in the caller's memory
   int64_t num_items = 0;
   int64_t num_units = 0;
+  int32_t num_workers = 1;   // threads that are worth waking up
   int32_t merge_chunks = 1;  // the most head_chunks of any item: how finely merges are counted
 };
 

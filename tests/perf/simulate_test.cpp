@@ -33,26 +33,33 @@ Plan planned(const std::vector<std::pair<int32_t, int32_t>>& q_and_kv) {
 
 TEST_CASE("one thread does everything and is balanced") {
   const SimulatedCall call = simulate_call(planned({{1, 5000}, {1, 100}}), 1);
-  CHECK(call.balance(1) == doctest::Approx(1.0));
+  CHECK(call.balance() == doctest::Approx(1.0));
   CHECK(call.largest_cost == doctest::Approx(call.cost));
   CHECK(call.cut_percent() == doctest::Approx(0.0));
   CHECK(call.merge_cost == static_cast<double>(8 * merge_cost(4, 10)));
 }
 
-TEST_CASE("eight heads on sixteen threads: half of them wait") {
-  const SimulatedCall call = simulate_call(planned({{1, 512}}), 16);
-  CHECK(call.units == 8);
-  CHECK(call.pieces == 8);
-  CHECK(call.items == 1);
-  CHECK(call.balance(16) == doctest::Approx(2.0));
-  CHECK(call.cost == static_cast<double>(8 * attend_cost(4, 512)));
+TEST_CASE("24 like units on sixteen threads: half of them take two") {
+  const SimulatedCall call = simulate_call(planned({{1, 512}, {1, 512}, {1, 512}}), 16);
+  CHECK(call.workers == 16);
+  CHECK(call.units == 24);
+  CHECK(call.pieces == 24);
+  CHECK(call.items == 3);
+  CHECK(call.balance() == doctest::Approx(2.0 * 16 / 24));
+  CHECK(call.cost == static_cast<double>(24 * attend_cost(4, 512)));
   CHECK(call.merge_cost == 0.0);
+}
+
+TEST_CASE("a short call has as many workers as work enough") {
+  const SimulatedCall call = simulate_call(planned({{1, 512}}), 16);
+  CHECK(call.workers == 8);
+  CHECK(call.balance() == doctest::Approx(1.0));
 }
 
 TEST_CASE("nothing to do is balanced") {
   const SimulatedCall call = simulate_call(planned({}), 8);
   CHECK(call.units == 0);
-  CHECK(call.balance(8) == 1.0);
+  CHECK(call.balance() == 1.0);
   CHECK(call.merge_percent() == 0.0);
 }
 
@@ -60,7 +67,7 @@ TEST_CASE("nothing to do is balanced") {
 TEST_CASE("one long decode keeps 128 threads busy until its merge") {
   const SimulatedCall call = simulate_call(planned({{1, 262144}}), 128);
   CHECK(call.pieces == 4096);
-  CHECK(call.balance(128) < 1.2);
+  CHECK(call.balance() < 1.2);
   CHECK(call.merge_percent() < 2.0);
 }
 
@@ -69,7 +76,7 @@ TEST_CASE("a prompt chunk beside decodes of very different lengths is balanced a
   for (int32_t i = 0; i < 63; ++i) batch.emplace_back(1, 300 + 97 * i);
   const SimulatedCall call = simulate_call(planned(batch), 128);
   CHECK(call.pieces >= 2000);
-  CHECK(call.balance(128) <= 1.05);
+  CHECK(call.balance() <= 1.05);
 }
 
 }  // namespace
