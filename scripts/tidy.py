@@ -32,6 +32,7 @@ TESTED_ELSEWHERE = {
     "backends/cpu/kernels/avx2.cpp": CONFORMANCE,
     "backends/cpu/kernels/avx512.cpp": CONFORMANCE,
     "backends/cpu/kernels/baseline.cpp": CONFORMANCE,
+    "backends/cpu/kernels/neon.cpp": CONFORMANCE + ", under scripts/test_aarch64.sh",
     "backends/reference/reference_backend.cpp": "tests/backends/reference/, through attend",
     "src/attention.cpp": CONFORMANCE,
     "src/validate_tables.cpp": "tests/src/validate_plan_test.cpp and validate_append_test.cpp",
@@ -41,6 +42,7 @@ TESTED_ELSEWHERE = {
 DOORS = {
     "xsimd/": ["backends/cpu/kernels/"],
     "immintrin.h": ["backends/cpu/kernels/"],
+    "arm_neon.h": ["backends/cpu/kernels/"],
     "cpuid.h": ["backends/cpu/cpu_features.cpp"],
     "tbb/": ["backends/cpu/parallel.cpp", "perf/", "tests/"],
     "oneapi/": ["backends/cpu/parallel.cpp", "perf/", "tests/"],

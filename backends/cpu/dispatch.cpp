@@ -13,6 +13,8 @@ namespace {
 #if defined(__x86_64__)
 constexpr std::array<const KernelTable*, 4> kTables = {&kAmxKernels, &kAvx512Kernels, &kAvx2Kernels,
                                                        &kBaselineKernels};
+#elif defined(__aarch64__)
+constexpr std::array<const KernelTable*, 2> kTables = {&kNeonKernels, &kBaselineKernels};
 #else
 constexpr std::array<const KernelTable*, 1> kTables = {&kBaselineKernels};
 #endif

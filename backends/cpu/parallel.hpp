@@ -6,26 +6,9 @@
 #include <cstdint>
 #include <memory>
 
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
+#include "backends/cpu/float_settings.hpp"
 
 namespace attnrt::cpu {
-
-/// While it lives, denormals are numbers and results are rounded to nearest, whatever the thread
-/// was set to: its caller, or oneTBB, which hands the settings of some earlier caller to workers.
-class FloatSettings {
- public:
-#if defined(__x86_64__)
-  FloatSettings() noexcept : before_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~FloatSettings() { _mm_setcsr(before_); }
-  FloatSettings(const FloatSettings&) = delete;
-  FloatSettings& operator=(const FloatSettings&) = delete;
-
- private:
-  unsigned before_;
-#endif
-};
 
 /// Threads of one context: an arena of its own, or (0 threads) the one that the caller is in.
 class WorkerTeam {

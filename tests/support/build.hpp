@@ -21,7 +21,9 @@ namespace attnrt::test {
 #endif
 #endif
 
-#if defined(ATTNRT_TEST_ASAN) || defined(ATTNRT_TEST_TSAN) || !defined(__OPTIMIZE__)
+// ATTNRT_TEST_EMULATOR comes from CMake where the build is for another architecture.
+#if defined(ATTNRT_TEST_ASAN) || defined(ATTNRT_TEST_TSAN) || defined(ATTNRT_TEST_EMULATOR) || \
+    !defined(__OPTIMIZE__)
 inline constexpr bool kSlowBuild = true;
 #else
 inline constexpr bool kSlowBuild = false;

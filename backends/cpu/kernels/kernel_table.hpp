@@ -166,5 +166,6 @@ extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512Kernels;
 extern const KernelTable kAvx512Bf16Kernels;
 extern const KernelTable kAmxKernels;
+extern const KernelTable kNeonKernels;
 
 }  // namespace attnrt::cpu

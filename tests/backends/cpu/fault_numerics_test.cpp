@@ -26,6 +26,23 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr float kInfinityF = std::numeric_limits<float>::infinity();
 
+#if defined(__x86_64__)
+constexpr unsigned kFlushing = 0x8040;  // MXCSR: FTZ and DAZ
+// Without the exceptions that have happened: they are no settings.
+unsigned float_settings() { return _mm_getcsr() & ~0x3fu; }
+void set_float_settings(unsigned settings) { _mm_setcsr(settings); }
+#elif defined(__aarch64__)
+constexpr unsigned kFlushing = 1u << 24;  // FPCR: FZ
+unsigned float_settings() {
+  uint64_t settings;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(settings));
+  return static_cast<unsigned>(settings);
+}
+void set_float_settings(unsigned settings) {
+  __asm__ volatile("msr fpcr, %0" : : "r"(uint64_t{settings}) : "memory");
+}
+#endif
+
 // q = (1, 0, 0 ..) and K = (score, 0, 0 ..): scores are what score(key) says.
 Problem with_scores(ProblemShape shape, const std::function<double(int32_t)>& score) {
   shape.spec.softmax_scale = 1.0f;
@@ -241,31 +258,29 @@ TEST_SUITE("faults") {
     }
   }
 
-#if defined(__x86_64__)
-  TEST_CASE("F47: MXCSR is as the caller left it, and flushing denormals there changes no row") {
+#if defined(__x86_64__) || defined(__aarch64__)
+  TEST_CASE("F47: the float unit is as the caller set it, and flushing there changes no row") {
     Problem problem(shape_of(3, 600, DType::kBF16));
     for (int32_t key = 0; key < 600; ++key) {
       for (int32_t h = 0; h < 2; ++h) problem.set_v(0, key, h, 2, 0x1p-133 * (1 + key % 3));
     }
     const test::Expected expected = test::expect(problem);
-    const unsigned before = _mm_getcsr();
-    constexpr unsigned kSticky = 0x3f;  // exceptions that have happened: not settings
+    const unsigned before = float_settings();
     for (const std::string& isa : test::usable_isas()) {
       CAPTURE(isa);
       Context context = test::cpu_context(isa);
       Output want = problem.make_output();
       REQUIRE(test::run(context, problem, want) == "ok");
       CHECK(want.at(0, 0, 2) > 0.0);  // a denormal, to be flushed if anything is
-      CHECK((_mm_getcsr() & ~kSticky) == (before & ~kSticky));
+      CHECK(float_settings() == before);
 
-      const unsigned flushing = (before | 0x8040u) & ~kSticky;  // FTZ and DAZ
       Output output = problem.make_output();
-      _mm_setcsr(flushing);
+      set_float_settings(before | kFlushing);
       const std::string status = test::run(context, problem, output);
-      const unsigned after = _mm_getcsr();
-      _mm_setcsr(before);
+      const unsigned after = float_settings();
+      set_float_settings(before);
       REQUIRE(status == "ok");
-      CHECK((after & ~kSticky) == flushing);
+      CHECK(after == (before | kFlushing));
       CHECK(test::check_close(problem, expected, output) == "");
       CHECK(test::check_same_bits(output, want) == "");
     }

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -73,11 +74,17 @@ int exit_code_of_child(const Body& body) {
 
 // This program again with ATTNRT_ISA set, running the case below that is skipped otherwise.
 int exit_code_with_isa(const std::string& isa, const std::string& want) {
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  std::vector<const char*> command;
+#if defined(ATTNRT_TEST_EMULATOR)
+  command = {ATTNRT_TEST_EMULATOR};
+#endif
+  command.insert(command.end(), {self.c_str(), "--test-case=child: the default context",
+                                 "--no-skip=true", "--out=/dev/null", nullptr});
   return exit_code_of_child([&] {
     setenv("ATTNRT_ISA", isa.c_str(), 1);
     setenv("ATTNRT_TEST_WANTED_ISA", want.c_str(), 1);
-    execl("/proc/self/exe", "attnrt_tests", "--test-case=child: the default context",
-          "--no-skip=true", "--out=/dev/null", static_cast<char*>(nullptr));
+    execvp(command[0], const_cast<char* const*>(command.data()));
     return false;
   });
 }
