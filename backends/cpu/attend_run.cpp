@@ -11,6 +11,7 @@
 #include <limits>
 #include <new>
 
+#include "backends/cpu/cpu_features.hpp"
 #include "backends/cpu/kernels/scratch.hpp"
 #include "backends/cpu/output_target.hpp"
 #include "backends/cpu/schedule.hpp"
@@ -198,6 +199,7 @@ class AttendRun {
     task.rotary_q_constant = args_.rotary_q_constant;
     task.rotary_q_base = seq.q_start;
     task.out = output_at(row);
+    task.ahead = prefetches_next_block();
     task.scratch = scratch;
     return task;
   }

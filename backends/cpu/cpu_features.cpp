@@ -108,6 +108,8 @@ uint32_t detect() noexcept {
 
 #else
 
+bool is_amd() noexcept { return false; }
+
 uint32_t detect() noexcept { return 0; }
 
 #endif
@@ -117,6 +119,11 @@ uint32_t detect() noexcept { return 0; }
 uint32_t cpu_features() noexcept {
   static const uint32_t bits = detect();
   return bits;
+}
+
+bool prefetches_next_block() noexcept {
+  static const bool answer = !is_amd();
+  return answer;
 }
 
 std::string missing_features(uint32_t needs, uint32_t have) {

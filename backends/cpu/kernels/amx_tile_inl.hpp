@@ -116,7 +116,7 @@ inline void amx_score_tile(const AmxQueries& q, const AmxKeys& keys, int32_t pie
       tile_load<Form::b(kG)>(completed ? keys.last + (piece + kG) * kAmxTileElements
                                        : keys.k[piece + kG] + s * kAmxTileElements,
                              kAmxRowBytes);
-      for (int line = 0; line < kAmxRows; ++line) ahead.line();
+      for (int line = 0; line < kAmxRows; line += 4) ahead.template lines<4>();
       repeat<kTall>([&](auto t) {
         constexpr int kT = decltype(t)::value;
         tile_dot_bf16<Form::c(kT, kG), Form::a(kT), Form::b(kG)>();
@@ -201,7 +201,7 @@ inline void amx_value_tile(const AmxWeights& weights, int32_t column, const AmxS
     repeat<kWide>([&](auto c) {
       constexpr int kC = decltype(c)::value;
       tile_load<Form::b(kC)>(values.base + (column + kC) * values.stride, kAmxRowBytes);
-      for (int line = 0; line < kAmxRows; ++line) ahead.line();
+      for (int line = 0; line < kAmxRows; line += 4) ahead.template lines<4>();
       repeat<kTall>([&](auto t) {
         constexpr int kT = decltype(t)::value;
         tile_dot_bf16<Form::c(kT, kC), Form::a(kT), Form::b(kC)>();

@@ -75,6 +75,7 @@ struct AttendTask {
   const PartialTarget* partial;  // set: one state per split, written at split - partial_first_split
   int32_t partial_first_split;
   OutputTarget out;  // used where partial is null
+  bool ahead;        // ask for the next block while one is worked on: cpu_features.hpp
   void* scratch;     // 64-byte aligned, attend_scratch_bytes() of scratch.hpp
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asking for the next block while this one is worked on. Hardware prefetchers follow neither pages
 // nor heads. Lines are asked for one by one all along the work (in one go they fill the miss
-// buffers, and the work waits for them), turn about over the pieces of the block, so that several
-// DRAM pages are open at a time, and into L2: in L1 they would push out what is being read.
+// buffers, and the work waits for them), four
+// places side by side, so that several DRAM pages are open at a time, and into L2: in L1 they would
+// push out what is being read.
 #pragma once
 
 #include "backends/cpu/kernels/generic/lines_inl.hpp"
@@ -10,7 +11,7 @@
 namespace attnrt::cpu {
 namespace {
 
-// Where something of the next block lies: `count` places of `bytes` each.
+// Where K or V of the next block lies: `count` places of `bytes` each.
 struct AheadPlaces {
   const char* const* places;
   int32_t count;
@@ -20,40 +21,62 @@ struct AheadPlaces {
 
 class Ahead {
  public:
-  // Bytes asked for at one place before the next one's turn.
-  explicit Ahead(int64_t turn_bytes) : turn_bytes_(turn_bytes) {}
-
   void start(const AheadPlaces& next) {
     next_ = next;
     index_ = 0;
-    at_ = 0;
-    end_ = next.count > 0 ? next.bytes : 0;
+    turn();
   }
-  void stop() { end_ = 0; }
-
-  void line() {
-    if (at_ >= end_) return;
-    const char* from = next_.places[index_] + next_.offset + at_;
-    for (int64_t i = 0; i < turn_bytes_; i += 64) __builtin_prefetch(from + i, 0, 2);
-    if (++index_ < next_.count) return;
+  void stop() {
+    next_.count = 0;
     index_ = 0;
-    at_ += turn_bytes_;
+    turn();
+  }
+
+  // Asks for kCount (1, 2, 4) lines, of as many of the four places whose turn it is.
+  template <int kCount>
+  [[gnu::always_inline]] void lines() {
+    if (at_ >= end_) return;
+    for (int i = 0; i < kCount; ++i) __builtin_prefetch(turn_[i] + at_, 0, 2);
+    if constexpr (kCount == 4) {
+      at_ += 64;
+    } else {
+      const char* first[4] = {turn_[0], turn_[1], turn_[2], turn_[3]};
+      for (int i = 0; i < 4; ++i) turn_[i] = first[(i + kCount) % 4];
+      phase_ = (phase_ + kCount) % 4;
+      if (phase_ == 0) at_ += 64;
+    }
+    if (at_ >= end_) turn();
   }
 
  private:
-  AheadPlaces next_{};
-  int64_t turn_bytes_;
-  int32_t index_ = 0;
+  // The next four places; the last one again where fewer are left.
+  [[gnu::noinline]] void turn() {
+    at_ = 0;
+    phase_ = 0;
+    end_ = index_ < next_.count ? next_.bytes : 0;
+    if (end_ == 0) return;
+    for (auto& place : turn_) {
+      place = next_.places[index_ < next_.count ? index_ : next_.count - 1] + next_.offset;
+      ++index_;
+    }
+  }
+
+  const char* turn_[4] = {};
   int64_t at_ = 0;
   int64_t end_ = 0;
+  int32_t phase_ = 0;
+  int32_t index_ = 0;
+  AheadPlaces next_{};
 };
 
 struct NoAhead {
-  void line() {}
+  template <int kCount>
+  void lines() {}
 };
 
-// Pulls a line that Ahead brought to L2 into L1, a dozen steps before it is read.
-constexpr int64_t kLinesToL1 = 12;
+// Lines from the one that is read to the one that is pulled to L1, from L2 where Ahead put it
+// there. Zen 5, group 4: 24 lines 25.4 GB/s, 12 lines 23.9, none 18.
+constexpr int64_t kLinesToL1 = 24;
 
 }  // namespace
 }  // namespace attnrt::cpu

@@ -68,8 +68,6 @@ class AttendRun {
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
         heads_at_once_(heads_together(rows_, task.kv_head_end - task.kv_head_begin)),
-        ahead_k_(turn_bytes(task.head_dim)),
-        ahead_v_(turn_bytes(task.head_dim_v)),
         at_(attend_scratch(int64_t{rows_} * heads_at_once_, task.head_dim, task.head_dim_v)),
         matrix_(rows_, dim_, dim_v_, second_half(at_.key_lines, dim_),
                 second_half(at_.value_lines, dim_v_)) {
@@ -199,9 +197,9 @@ class AttendRun {
       const bool more = next < task_.key_end;
       if (more) find_keys(task_, static_cast<int32_t>(next), keys[1 - current]);
       for (int32_t head = 0; head < heads_; ++head) {
-        if (head + 1 < heads_) {
+        if (task_.ahead && head + 1 < heads_) {
           look_ahead(keys[current], head + 1);
-        } else if (more) {
+        } else if (task_.ahead && more) {
           look_ahead(keys[1 - current], 0);
         } else {
           ahead_k_.stop();
@@ -225,13 +223,6 @@ class AttendRun {
            static_cast<int64_t>(sizeof(typename Kv::Stored));
   }
 
-  // A line of a piece, or up to 256 bytes of a row, whose last turn may reach into the next head's
-  // row: that is wanted soon, too, and a prefetch never faults.
-  [[nodiscard]] int64_t turn_bytes(int32_t dim) const {
-    if (task_.kv.packed16) return 64;
-    const auto row = (dim * static_cast<int64_t>(sizeof(typename Kv::Stored)) + 63) / 64 * 64;
-    return row < 256 ? row : 256;
-  }
   void look_ahead(const BlockKeys& keys, int32_t head) {
     const bool packed16 = task_.kv.packed16;
     const int32_t first = packed16 ? keys.first / kLineColumns : keys.first;

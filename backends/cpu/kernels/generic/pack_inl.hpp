@@ -112,8 +112,7 @@ inline void pack_key_piece(const char* const* rows, int32_t dim, Ahead& ahead,
       static_cast<int32_t>(padded(dim) * static_cast<int64_t>(sizeof(Stored)) / 4);
   for (int32_t dword = 0; dword < dwords; dword += kLanes) {
     const int32_t d = dword * 4 / static_cast<int32_t>(sizeof(Stored));
-    ahead.line();
-    ahead.line();
+    ahead.template lines<4>();
     for (int part = 0; part < parts<Isa>(); ++part) {
       const float* at[kLanes];
       Stored staged[kLanes][kDims];
@@ -156,7 +155,7 @@ inline void pack_value_rows(const BlockKeys& keys, int64_t head_bytes, int32_t d
   for (int32_t key = keys.first / kKeys * kKeys; key < keys.last; key += kKeys) {
     typename Lines::Stored* line = to + int64_t{key} * kLineColumns;
     for (int32_t d = 0; d < dim_v; d += kLineColumns) {
-      if (d % 64 == 0) ahead.line();
+      if (d % 64 == 0) ahead.template lines<4>();
       const Stored* from[2] = {kZeros, kZeros};
       Stored staged[2][kLineColumns];
       for (int i = 0; i < kKeys; ++i) {

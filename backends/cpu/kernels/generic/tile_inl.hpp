@@ -23,59 +23,79 @@ struct TileSums {
 };
 
 // sums += operands x lines. Operand of row r, product h: a[r * kRowStride + h * kProductStride].
-template <class Isa, class Lines, int kKeep, int kRowStride, int kProductStride, int kRows,
-          int kWidth>
-inline void add_lines(const typename Lines::Operand* a, const typename Lines::Stored* const* lines,
-                      TileSums<Isa, kRows, kWidth>& sums) {
+// Everything here is inlined and unrolled, or GCC 12 keeps the sums in memory.
+template <class Isa, class Lines, int kHalf, int kKeep, int kRowStride, int kProductStride,
+          int kRows, int kWidth>
+[[gnu::always_inline]] inline void add_half(const typename Lines::Operand* a,
+                                            const typename Lines::Stored* const* lines,
+                                            TileSums<Isa, kRows, kWidth>& sums) {
   constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
   constexpr int kParts = parts<Isa>();
-  const auto product = [&](auto half) {
-    constexpr int kHalf = decltype(half)::value;
-    if constexpr (Lines::kProducts == 2 && (kKeep >> kHalf & 1) == 0) return;
-    decltype(Isa::template line<kHalf, kKeep>(Lines{}, lines[0], 0)) line[kVectors];
+  decltype(Isa::template line<kHalf, kKeep>(Lines{}, lines[0], 0)) line[kVectors];
+#pragma GCC unroll 16
+  for (int v = 0; v < kVectors; ++v) {
+    line[v] = Isa::template line<kHalf, kKeep>(Lines{}, lines[v / kParts], v % kParts);
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    const auto factor = Isa::broadcast(Lines{}, a[r * kRowStride + kHalf * kProductStride]);
+#pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
-      line[v] = Isa::template line<kHalf, kKeep>(Lines{}, lines[v / kParts], v % kParts);
+      sums.at[r][v] = Isa::multiply_add(Lines{}, factor, line[v], sums.at[r][v]);
     }
-    for (int r = 0; r < kRows; ++r) {
-      const auto factor = Isa::broadcast(Lines{}, a[r * kRowStride + kHalf * kProductStride]);
-      for (int v = 0; v < kVectors; ++v) {
-        sums.at[r][v] = Isa::multiply_add(Lines{}, factor, line[v], sums.at[r][v]);
-      }
-    }
-  };
-  product(Number<0>{});
-  if constexpr (Lines::kProducts == 2) product(Number<1>{});
+  }
+}
+template <class Isa, class Lines, int kKeep, int kRowStride, int kProductStride, int kRows,
+          int kWidth>
+[[gnu::always_inline]] inline void add_lines(const typename Lines::Operand* a,
+                                             const typename Lines::Stored* const* lines,
+                                             TileSums<Isa, kRows, kWidth>& sums) {
+  constexpr bool kTwo = Lines::kProducts == 2;
+  if constexpr (!kTwo || (kKeep & kKeepLow) != 0) {
+    add_half<Isa, Lines, 0, kKeep, kRowStride, kProductStride>(a, lines, sums);
+  }
+  if constexpr (kTwo && (kKeep & kKeepHigh) != 0) {
+    add_half<Isa, Lines, 1, kKeep, kRowStride, kProductStride>(a, lines, sums);
+  }
 }
 
 // scores[r * kBlockKeys + 16 * g + i] of kWidth pieces from `pieces` on. q: the tile's operands,
 // [dim or pair of dims][kRows].
 template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
-inline void score_tile(const typename Lines::Operand* q,
-                       const typename Lines::Stored* const* pieces, int64_t dim, float* scores,
-                       AheadT& ahead_of_block) {
+[[gnu::noinline]] void score_tile(const typename Lines::Operand* q,
+                                  const typename Lines::Stored* const* pieces, int64_t dim,
+                                  float* scores, AheadT& ahead_of_block) {
   using Vec = typename Isa::Vec;
   TileSums<Isa, kRows, kWidth> sums;
   constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) sums.at[r][v] = Vec(0.0f);
   }
   const typename Lines::Stored* lines[kWidth];
+#pragma GCC unroll 16
   for (int g = 0; g < kWidth; ++g) lines[g] = pieces[g];
   AheadT ahead = ahead_of_block;
   constexpr bool kAhead = sizeof(AheadT) > sizeof(NoAhead);
+#pragma GCC unroll 2
   for (int64_t d = 0; d < dim; d += Lines::kInterleave) {
     if constexpr (kAhead) {
+      ahead.template lines<kWidth>();
+#pragma GCC unroll 16
       for (int g = 0; g < kWidth; ++g) {
-        ahead.line();
         __builtin_prefetch(lines[g] + kLinesToL1 * line_elements<Lines>());
       }
     }
     add_lines<Isa, Lines, kKeepBoth, 1, kRows>(q, lines, sums);
     q += Lines::kProducts * kRows;
+#pragma GCC unroll 16
     for (int g = 0; g < kWidth; ++g) lines[g] += line_elements<Lines>();
   }
   ahead_of_block = ahead;
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
       sums.at[r][v].store_aligned(scores + r * kBlockKeys + v * Isa::kLanes);
     }
@@ -90,63 +110,78 @@ struct ValueRange {
   int32_t first, last;
 };
 
+// The line of a key, for 16 dims from `column` on.
+template <class Lines>
+inline const typename Lines::Stored* value_line(const ValueRange<Lines>& range, int32_t key) {
+  const int32_t piece = key / kLineColumns;
+  const int32_t line = (key - piece * kLineColumns) / Lines::kInterleave;
+  return range.block.v[piece] + range.column * range.block.v_stride + line * line_elements<Lines>();
+}
+
+// Adds the one key of a pair that a range begins or ends with. The operand of a dot covers its
+// neighbour, too, whose half of the line counts as 0.
+template <class Isa, class Lines, int kKeep, int kRows, int kWidth>
+[[gnu::always_inline]] inline void add_edge(const typename Lines::Operand* p,
+                                            const ValueRange<Lines>& range, int32_t key,
+                                            TileSums<Isa, kRows, kWidth>& sums) {
+  const int32_t pair = key / 2;
+  const typename Lines::Stored* lines[kWidth];
+#pragma GCC unroll 16
+  for (int g = 0; g < kWidth; ++g) lines[g] = value_line(range, key) + g * range.block.v_stride;
+  add_lines<Isa, Lines, kKeep, kBlockKeys, 1>(p + (Lines::kDot ? pair : 2 * pair), lines, sums);
+}
+
 // acc[r * stride + i] = acc * rescale[r] + p * V for kWidth x 16 dims. p: rows of kBlockKeys
 // floats, or of as many bf16 in their first half.
 template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
-inline void value_tile(const typename Lines::Operand* p, const ValueRange<Lines>& range,
-                       const float* rescale, float* acc, int64_t stride, AheadT& ahead_of_block) {
+[[gnu::noinline]] void value_tile(const typename Lines::Operand* p, const ValueRange<Lines>& range,
+                                  const float* rescale, float* acc, int64_t stride,
+                                  AheadT& ahead_of_block) {
   using Vec = typename Isa::Vec;
   TileSums<Isa, kRows, kWidth> sums;
   constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
   constexpr int kKeys = Lines::kInterleave;  // of a line
-  constexpr int kOperandKeys = Lines::kDot ? 2 : 1;
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
       sums.at[r][v] = Vec::load_aligned(acc + r * stride + v * Isa::kLanes) * Vec(rescale[r]);
     }
   }
+  int32_t key = range.first;
+  if (kKeys == 2 && key % 2 != 0) {
+    add_edge<Isa, Lines, kKeepHigh>(p, range, key, sums);
+    ++key;
+  }
   AheadT ahead = ahead_of_block;
   constexpr bool kAhead = sizeof(AheadT) > sizeof(NoAhead);
   const int64_t v_stride = range.block.v_stride;
-  for (int32_t key = range.first; key < range.last;) {
-    const int32_t piece = key / kLineColumns;
-    const int32_t piece_end = (piece + 1) * kLineColumns;
-    const int32_t end = range.last < piece_end ? range.last : piece_end;
-    const typename Lines::Stored* from = range.block.v[piece] + range.column * v_stride;
-    const typename Lines::Stored* lines[kWidth];
-    const int64_t first_line = (key - piece * kLineColumns) / kKeys;
-    for (int g = 0; g < kWidth; ++g) {
-      lines[g] = from + g * v_stride + first_line * line_elements<Lines>();
-    }
-    const typename Lines::Operand* a = p + key / kOperandKeys;
-    const auto next_line = [&] {
-      for (int g = 0; g < kWidth; ++g) lines[g] += line_elements<Lines>();
-    };
-    if (kKeys == 2 && key % 2 != 0) {
-      // The operand of the dot covers the key before, too, whose half of the line becomes 0.
-      add_lines<Isa, Lines, kKeepHigh, kBlockKeys, 1>(Lines::kDot ? a : a - 1, lines, sums);
-      next_line();
-      a += 1;
-      ++key;
-    }
-    for (; key + kKeys <= end; key += kKeys) {
+  const int32_t whole = range.last / kKeys * kKeys;
+  const typename Lines::Operand* a = p + (Lines::kDot ? key / 2 : key);
+  while (key < whole) {
+    const int32_t piece_end = key / kLineColumns * kLineColumns + kLineColumns;
+    const int32_t end = whole < piece_end ? whole : piece_end;
+    const typename Lines::Stored* line = value_line(range, key);
+#pragma GCC unroll 2
+    for (; key < end; key += kKeys) {
+      const typename Lines::Stored* lines[kWidth];
+#pragma GCC unroll 16
+      for (int g = 0; g < kWidth; ++g) lines[g] = line + g * v_stride;
       if constexpr (kAhead) {
-        for (int g = 0; g < kWidth; ++g) {
-          ahead.line();
-          __builtin_prefetch(lines[g] + kWidth * v_stride);
-        }
+        ahead.template lines<kWidth>();
+#pragma GCC unroll 16
+        for (int g = 0; g < kWidth; ++g) __builtin_prefetch(lines[g] + kWidth * v_stride);
       }
       add_lines<Isa, Lines, kKeepBoth, kBlockKeys, 1>(a, lines, sums);
       a += Lines::kProducts;
-      next_line();
-    }
-    if (kKeys == 2 && key < end) {
-      add_lines<Isa, Lines, kKeepLow, kBlockKeys, 1>(a, lines, sums);
-      ++key;
+      line += line_elements<Lines>();
     }
   }
   ahead_of_block = ahead;
+  if (kKeys == 2 && key < range.last) add_edge<Isa, Lines, kKeepLow>(p, range, key, sums);
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
       sums.at[r][v].store_aligned(acc + r * stride + v * Isa::kLanes);
     }
