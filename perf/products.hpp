@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "attnrt/tensor.hpp"
+#include "attnrt/attention.hpp"
 
 namespace attnrt::perf {
 
@@ -14,7 +14,8 @@ enum class Products : uint8_t {
   kBf16Dot,  // pairs of bf16, summed in f32
 };
 
-/// Of calls with q and K/V of these dtypes on a table named as Context::isa() does.
-Products products_of(std::string_view isa, DType q, DType kv);
+/// Of calls with q and K/V of this dtype on a table named as Context::isa() does: the library's own
+/// rule.
+Products products_of(std::string_view isa, Arithmetic arithmetic, DType dtype);
 
 }  // namespace attnrt::perf

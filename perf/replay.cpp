@@ -238,8 +238,12 @@ Status Engine::run_layer(int32_t layer, PhaseSeconds& phases, AttendWork& work) 
   calls_.push_back({kv_bytes(plan), flops});
 
   if (options_.after_attend) options_.after_attend(step_number_, attend_args.out);
-  check_.check({options_.model.kind_of(layer).spec, step_, step_number_, layer, attend_args.out,
-                lse_.data(), sinks_, slopes_},
+  const AttentionSpec& spec = options_.model.kind_of(layer).spec;
+  const bool cpu = context_.backend() == "cpu";
+  const bool dot =
+      cpu && products_of(context_.isa(), spec.arithmetic, options_.dtype) == Products::kBf16Dot;
+  check_.check({spec, step_, step_number_, layer, attend_args.out, lse_.data(), sinks_, slopes_,
+                dot ? reference::Weights::kBFloat16 : reference::Weights::kFloat32},
                source_);
   return {};
 }
@@ -315,7 +319,7 @@ void Engine::measure_limits() {
   if (calls_.empty() || context_.backend() != "cpu") return;
   const int64_t bytes = int64_t{touched_pages_} * options_.scheduling.page_size * k_columns() *
                         size_of(options_.dtype);
-  const Products products = products_of(context_.isa(), options_.dtype, options_.dtype);
+  const Products products = products_of(context_.isa(), shape_.arithmetic, options_.dtype);
   const MultiplyLoop& loop = multiply_loop(context_.isa(), products);
   result_.rates = measure_rates({caches_.front().k.data(), static_cast<size_t>(bytes)},
                                 context_.num_threads(), loop);

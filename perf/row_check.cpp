@@ -11,7 +11,6 @@
 #include <numeric>
 #include <set>
 
-#include "backends/reference/error_rule.hpp"
 #include "backends/reference/reference.hpp"
 #include "perf/random.hpp"
 
@@ -165,11 +164,12 @@ void RowCheck::check_row(const LayerRun& run, const TokenSource& source, int64_t
   reference::ErrorRule rule(run.out.dtype);
   rule.add(expected, reference::naive_row(row.spec, row.batch, row.args, {}));
 
+  const double bound = rule.bound(run.weights);
   const double error = largest_difference(run, place, expected.out);
   const double lse = run.lse[head * run.batch.total_q() + token];
   const double lse_error = lse == expected.lse ? 0.0 : std::abs(lse - expected.lse);
   const DType dtype = source.shape().dtype;
-  const double out_ratio = ratio(error, rule.bound());
+  const double out_ratio = ratio(error, bound);
   const double lse_ratio = ratio(lse_error, reference::lse_bound(expected, dtype, dtype));
   ++checked_;
   worst_out_ = std::max(worst_out_, out_ratio);
@@ -180,7 +180,7 @@ void RowCheck::check_row(const LayerRun& run, const TokenSource& source, int64_t
       "step {}, layer {}, request {}, position {}, head {}: |out - reference| is {:.3g} where "
       "{:.3g} is allowed, the LSE is {:.7g} where the reference has {:.7g}",
       run.step, run.layer, run.batch.requests[static_cast<size_t>(place.seq)] + 1, place.position,
-      head, error, rule.bound(), lse, expected.lse);
+      head, error, bound, lse, expected.lse);
 }
 
 }  // namespace attnrt::perf

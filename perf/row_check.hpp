@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "attnrt/attention.hpp"
+#include "backends/reference/error_rule.hpp"
 #include "perf/models.hpp"
 #include "perf/scheduler.hpp"
 #include "perf/token_source.hpp"
@@ -25,6 +26,7 @@ struct LayerRun {
   const float* lse = nullptr;    // (Hq, total_q)
   std::span<const float> sinks;  // (Hq) or empty
   std::span<const float> slopes;
+  reference::Weights weights = reference::Weights::kFloat32;  // what multiplied V
 };
 
 /// Rows are drawn before the run, evenly over all (step, layer, token) of it, so that the sample

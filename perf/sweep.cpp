@@ -166,7 +166,7 @@ Status SweepRunner::measure(const SweepCase& sweep_case, Context& context, const
   result.isa = context.isa();
   result.backend = context.backend();
   result.work = work_of(sweep_case);
-  const Products products = products_of(context.isa(), sweep_case.dtype, sweep_case.dtype);
+  const Products products = products_of(context.isa(), Arithmetic::kFastest, sweep_case.dtype);
   const MultiplyLoop& loop = multiply_loop(context.isa(), products);
   result.arithmetic = loop.name;
   std::unique_ptr<SweepCall> call, second;

@@ -12,6 +12,7 @@
 #include <new>
 
 #include "backends/cpu/cpu_features.hpp"
+#include "backends/cpu/dispatch.hpp"
 #include "backends/cpu/kernels/scratch.hpp"
 #include "backends/cpu/output_target.hpp"
 #include "backends/cpu/schedule.hpp"
@@ -65,9 +66,8 @@ class Stopwatch {
 // The same for every item of a call, and for calls of any batch, row count and layout: results
 // depend on none of them.
 AttendKernel choose_kernel(const KernelTable& table, const PlanData& plan, const AttendArgs& args) {
-  const bool bf16 = args.q.dtype == DType::kBF16 && args.kv.dtype == DType::kBF16;
-  const bool dot = bf16 && args.rotary_q.cos == nullptr &&
-                   plan.spec.arithmetic == Arithmetic::kFastest && table.attend_bf16_dot != nullptr;
+  const bool dot = uses_bf16_dot(table, plan.spec.arithmetic, args.q.dtype, args.kv.dtype,
+                                 args.rotary_q.cos != nullptr);
   return dot ? table.attend_bf16_dot : table.attend[static_cast<int>(args.kv.dtype)];
 }
 

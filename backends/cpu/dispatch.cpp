@@ -11,8 +11,8 @@ namespace attnrt::cpu {
 namespace {
 
 #if defined(__x86_64__)
-constexpr std::array<const KernelTable*, 4> kTables = {&kAmxKernels, &kAvx512Kernels, &kAvx2Kernels,
-                                                       &kBaselineKernels};
+constexpr std::array<const KernelTable*, 5> kTables = {
+    &kAmxKernels, &kAvx512Bf16Kernels, &kAvx512Kernels, &kAvx2Kernels, &kBaselineKernels};
 #elif defined(__aarch64__)
 constexpr std::array<const KernelTable*, 2> kTables = {&kNeonKernels, &kBaselineKernels};
 #else
@@ -91,6 +91,12 @@ Status find_default(size_t& index) {
 std::span<const KernelTable* const> all_kernel_tables() noexcept { return kTables; }
 
 bool can_run(const KernelTable& table) noexcept { return (table.needs & ~cpu_features()) == 0; }
+
+bool uses_bf16_dot(const KernelTable& table, Arithmetic arithmetic, DType q_dtype, DType kv_dtype,
+                   bool rotates_q) noexcept {
+  return q_dtype == DType::kBF16 && kv_dtype == DType::kBF16 && !rotates_q &&
+         arithmetic == Arithmetic::kFastest && table.attend_bf16_dot != nullptr;
+}
 
 Status resolve_table(std::string_view isa, const KernelTable*& table) {
   static const std::array<KernelTable, kTables.size()> overlaid = overlay_all();

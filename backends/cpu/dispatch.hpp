@@ -19,6 +19,12 @@ std::span<const KernelTable* const> all_kernel_tables() noexcept;
 /// This CPU has what the table needs.
 bool can_run(const KernelTable& table) noexcept;
 
+/// Whether calls on this (resolved) table multiply pairs of bf16 and round softmax weights to bf16.
+/// Decided by the kind of layer and the dtypes alone, never by rows, layout, pages or batch: all of
+/// a layer's calls on one machine run one arithmetic.
+bool uses_bf16_dot(const KernelTable& table, Arithmetic arithmetic, DType q_dtype, DType kv_dtype,
+                   bool rotates_q) noexcept;
+
 /// The table named `isa`, or, when empty, the one that ATTNRT_ISA names, else the best that runs
 /// here. Every slot is filled from worse tables where the named one leaves it open. The table
 /// lives as long as the process; thread-safe.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/reference/error_rule.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 
@@ -22,10 +23,16 @@ void ErrorRule::add(const Row& reference, const Row& naive) noexcept {
   if (std::isfinite(reference.max_abs_value)) {
     max_abs_value_ = std::fmax(max_abs_value_, reference.max_abs_value);
   }
+  if (std::isfinite(reference.max_mean_abs)) {
+    max_mean_abs_ = std::fmax(max_mean_abs_, reference.max_mean_abs);
+  }
+  max_keys_ = std::max(max_keys_, reference.visible_keys);
 }
 
-double ErrorRule::bound() const noexcept {
-  return 2.0 * naive_error_ + 2.0 * rounding_ + 1e-6 * max_abs_value_;
+double ErrorRule::bound(Weights weights) const noexcept {
+  const double f32 = 2.0 * naive_error_ + 2.0 * rounding_ + 1e-6 * max_abs_value_;
+  if (weights == Weights::kFloat32) return f32;
+  return f32 + 0x1p-8 * max_mean_abs_ + 0x1p-124 * static_cast<double>(max_keys_);
 }
 
 double lse_bound(const Row& reference, DType q_dtype, DType kv_dtype) noexcept {

@@ -38,6 +38,8 @@ struct State {
   T sum = 0;
   double max_abs_score = 0.0;
   double max_abs_value = 0.0;
+  std::vector<double> abs_acc;  // acc of |V|
+  int64_t visible_keys = 0;
 };
 
 struct KeyRange {
@@ -163,6 +165,7 @@ void add_value(const Problem& p, const Sequence& s, RowIndex where, Weighted<T> 
   load_kv_row(kv, {.is_v = true, .slot = slot_of(p, s, seen.key), .head = kv_head}, buffer);
   for (size_t d = 0; d < buffer.size(); ++d) {
     state.acc[d] += seen.weight * static_cast<T>(buffer[d]);
+    state.abs_acc[d] += double(seen.weight) * std::fabs(buffer[d]);
     if (std::fabs(buffer[d]) > state.max_abs_value) state.max_abs_value = std::fabs(buffer[d]);
   }
 }
@@ -176,6 +179,7 @@ State<T> soften(const Problem& p, RowIndex where, KeyRange keys) {
   const std::vector<T> query = query_row<T>(p, s, where);
   State<T> state;
   state.acc.assign(at(value_dim(p.spec)), T{0});
+  state.abs_acc.assign(at(value_dim(p.spec)), 0.0);
   std::vector<double> buffer;
   std::vector<Weighted<T>> seen;
   for (int64_t key = keys.begin; key < keys.end && key < s.kv_len; ++key) {
@@ -186,6 +190,7 @@ State<T> soften(const Problem& p, RowIndex where, KeyRange keys) {
     state.max_abs_score = std::fmax(state.max_abs_score, std::fabs(double(score)));
   }
   if (state.max == -std::numeric_limits<T>::infinity()) return state;
+  state.visible_keys = std::ssize(seen);
   for (Weighted<T>& one : seen) {
     one.weight = std::exp(one.weight - state.max);  // it held the score until here
     state.sum += one.weight;
@@ -213,10 +218,14 @@ Row compute_row(const Problem& p, RowIndex where) {
   Row row;
   row.max_abs_score = state.max_abs_score;
   row.max_abs_value = state.max_abs_value;
+  row.visible_keys = state.visible_keys;
   row.lse = sum == T{0} ? -kInfinity : double(max + std::log(sum));
   row.out.resize(state.acc.size(), 0.0);
   if (sum == T{0}) return row;
-  for (size_t d = 0; d < row.out.size(); ++d) row.out[d] = double(state.acc[d] * rescale / sum);
+  for (size_t d = 0; d < row.out.size(); ++d) {
+    row.out[d] = double(state.acc[d] * rescale / sum);
+    row.max_mean_abs = std::fmax(row.max_mean_abs, state.abs_acc[d] * double(rescale / sum));
+  }
   return row;
 }
 

@@ -282,8 +282,9 @@ std::string check_case(Context& context, const Problem& problem, const Expected&
   if (lse_level == kLseNone) args.lse.data = nullptr;
   status = attend(context, plan, args);
   if (!status.ok()) return "attend: " + status.message();
-  if (lse_level == kLseNone) return check_out(problem, expected, output);
-  return check_close(problem, expected, output);
+  const reference::Weights weights = weights_of(context, problem);
+  if (lse_level == kLseNone) return check_out(problem, expected, output, weights);
+  return check_close(problem, expected, output, weights);
 }
 
 }  // namespace

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "backends/cpu/dispatch.hpp"
 #include "backends/reference/element.hpp"
-#include "backends/reference/error_rule.hpp"
 
 namespace attnrt::test {
 namespace {
@@ -58,10 +58,24 @@ Expected expect(const Problem& problem) {
     }
   }
   expected.bound = rule.bound();
+  expected.bound_of_bf16_weights = rule.bound(reference::Weights::kBFloat16);
   return expected;
 }
 
-std::string check_out(const Problem& problem, const Expected& expected, const Output& output) {
+reference::Weights weights_of(const Context& context, const Problem& problem) {
+  if (context.backend() != "cpu") return reference::Weights::kFloat32;
+  const cpu::KernelTable* table = nullptr;
+  REQUIRE(cpu::resolve_table(context.isa(), table).ok());
+  const ProblemShape& shape = problem.shape();
+  const bool dot = cpu::uses_bf16_dot(*table, shape.spec.arithmetic, shape.q_dtype, shape.kv_dtype,
+                                      shape.rotary != Rotary::kNone);
+  return dot ? reference::Weights::kBFloat16 : reference::Weights::kFloat32;
+}
+
+std::string check_out(const Problem& problem, const Expected& expected, const Output& output,
+                      reference::Weights weights) {
+  const double bound =
+      weights == reference::Weights::kBFloat16 ? expected.bound_of_bf16_weights : expected.bound;
   const int64_t heads = problem.spec().num_heads_q;
   double worst = 0.0;
   std::string worst_place;
@@ -85,14 +99,15 @@ std::string check_out(const Problem& problem, const Expected& expected, const Ou
       }
     }
   }
-  if (worst > expected.bound) {
-    return "out is off by " + std::to_string(worst) + ", allowed are " +
-           std::to_string(expected.bound) + worst_place;
+  if (worst > bound) {
+    return "out is off by " + std::to_string(worst) + ", allowed are " + std::to_string(bound) +
+           worst_place;
   }
   return output.stray_write();
 }
 
-std::string check_close(const Problem& problem, const Expected& expected, const Output& output) {
+std::string check_close(const Problem& problem, const Expected& expected, const Output& output,
+                        reference::Weights weights) {
   const int64_t heads = problem.spec().num_heads_q;
   for (int64_t token = 0; token < problem.total_q(); ++token) {
     for (int64_t head = 0; head < heads; ++head) {
@@ -101,7 +116,7 @@ std::string check_close(const Problem& problem, const Expected& expected, const 
       if (!wrong.empty()) return wrong;
     }
   }
-  return check_out(problem, expected, output);
+  return check_out(problem, expected, output, weights);
 }
 
 std::string run(Context& context, const Problem& problem, Output& output) {
@@ -115,7 +130,7 @@ std::string check_against_reference(Context& context, const Problem& problem) {
   Output output = problem.make_output();
   const std::string status = run(context, problem, output);
   if (status != "ok") return status;
-  return check_close(problem, expect(problem), output);
+  return check_close(problem, expect(problem), output, weights_of(context, problem));
 }
 
 void check_on_every_isa(const Problem& problem) {
@@ -127,7 +142,7 @@ void check_on_every_isa(const Problem& problem) {
     Context context = cpu_context(isa);
     Output output = problem.make_output();
     REQUIRE(run(context, problem, output) == "ok");
-    CHECK(check_close(problem, expected, output) == "");
+    CHECK(check_close(problem, expected, output, weights_of(context, problem)) == "");
   }
 }
 

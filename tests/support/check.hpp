@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backends/reference/error_rule.hpp"
 #include "backends/reference/reference.hpp"
 #include "tests/support/problem.hpp"
 
@@ -17,17 +18,23 @@ namespace attnrt::test {
 /// What the reference says about a problem, and how far from it a result may be.
 struct Expected {
   std::vector<reference::Row> rows;  // [total_q, Hq]
-  double bound = 0.0;
+  double bound = 0.0;                // where softmax weights stay f32
+  double bound_of_bf16_weights = 0.0;
 };
 
 Expected expect(const Problem& problem);
 
+/// What a call of this problem on this context multiplies V with: the library's own rule.
+reference::Weights weights_of(const Context& context, const Problem& problem);
+
 /// `out` within the bound, NaN and infinities exactly where the reference has them, nothing written
 /// between rows.
-std::string check_out(const Problem& problem, const Expected& expected, const Output& output);
+std::string check_out(const Problem& problem, const Expected& expected, const Output& output,
+                      reference::Weights weights = reference::Weights::kFloat32);
 
 /// The same, and the LSE.
-std::string check_close(const Problem& problem, const Expected& expected, const Output& output);
+std::string check_close(const Problem& problem, const Expected& expected, const Output& output,
+                        reference::Weights weights = reference::Weights::kFloat32);
 
 /// Plans, attends and returns the status' message, or "ok".
 std::string run(Context& context, const Problem& problem, Output& output);

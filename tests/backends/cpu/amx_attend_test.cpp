@@ -27,20 +27,13 @@ ProblemShape shape_of(int32_t group, int32_t dim, std::vector<SequenceShape> seq
   return shape;
 }
 
-// Values are below 1, and a weight is rounded by at most 2^-9 of itself.
-Expected expect_rounded(const Problem& problem) {
-  Expected expected = expect(problem);
-  expected.bound += 0x1p-9;
-  return expected;
-}
-
 void check(const ProblemShape& shape) {
   const Problem problem(shape);
   const std::string text = describe(shape);
   CAPTURE(text);
   Output output = problem.make_output();
   REQUIRE(run_table(amx_table(), problem, output) == "ok");
-  CHECK(check_close(problem, expect_rounded(problem), output) == "");
+  CHECK(check_close(problem, expect(problem), output, reference::Weights::kBFloat16) == "");
 }
 
 }  // namespace
@@ -160,7 +153,7 @@ TEST_SUITE("amx") {
         CAPTURE(is_v);
         Output output = problem.make_output();
         REQUIRE(run_table(amx_table(), problem, output) == "ok");
-        CHECK(check_out(problem, expect_rounded(problem), output) == "");
+        CHECK(check_out(problem, expect(problem), output, reference::Weights::kBFloat16) == "");
       }
     }
   }

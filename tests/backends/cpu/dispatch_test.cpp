@@ -58,6 +58,24 @@ TEST_CASE("an unknown name is refused with the known ones, and leaves the table 
   }
 }
 
+TEST_CASE(
+    "bf16 dot products are for bf16 q and K/V that the call does not rotate, and can be refused") {
+  for (const KernelTable* known : all_kernel_tables()) {
+    const KernelTable* table = nullptr;
+    if (!resolve_table(known->name, table).ok()) continue;
+    CAPTURE(std::string(table->name));
+    const bool there = table->attend_bf16_dot != nullptr;
+    for (const DType q : {DType::kF32, DType::kBF16, DType::kF16}) {
+      for (const DType kv : {DType::kF32, DType::kBF16, DType::kF16}) {
+        const bool bf16 = q == DType::kBF16 && kv == DType::kBF16;
+        CHECK(uses_bf16_dot(*table, Arithmetic::kFastest, q, kv, false) == (there && bf16));
+        CHECK_FALSE(uses_bf16_dot(*table, Arithmetic::kFastest, q, kv, true));
+        CHECK_FALSE(uses_bf16_dot(*table, Arithmetic::kFloat32, q, kv, false));
+      }
+    }
+  }
+}
+
 TEST_CASE("the default is ATTNRT_ISA where set, else the best that runs") {
   std::string name;
   std::string reason;
@@ -77,7 +95,8 @@ TEST_CASE("the default is ATTNRT_ISA where set, else the best that runs") {
   }
   CHECK(reason == "best of this CPU");
   for (const KernelTable* candidate : all_kernel_tables()) {
-    if (!can_run(*candidate)) continue;
+    const bool wanted = (candidate->wants & ~cpu_features()) == 0;
+    if (!can_run(*candidate) || !wanted) continue;
     CHECK(name == candidate->name);
     break;
   }

@@ -81,7 +81,8 @@ TEST_SUITE("faults") {
           for (const LseEmpty empty : {LseEmpty::kMinusInf, LseEmpty::kPlusInf}) {
             Output output = problem.make_output({nullptr, base, order, empty});
             REQUIRE(test::run(context, problem, output) == "ok");
-            CHECK(test::check_close(problem, expected, output) == "");
+            CHECK(test::check_close(problem, expected, output,
+                                    test::weights_of(context, problem)) == "");
             CHECK(output.lse[0] == (empty == LseEmpty::kPlusInf ? kInfinityF : -kInfinityF));
           }
         }

@@ -46,7 +46,8 @@ struct Planned {
     want = problem.make_output();
     Context context = test::cpu_context();
     REQUIRE(attend(context, plan, problem.args(want)).ok());
-    REQUIRE(test::check_close(problem, test::expect(problem), want) == "");
+    REQUIRE(test::check_close(problem, test::expect(problem), want,
+                              test::weights_of(context, problem)) == "");
   }
 
   // Doctest's checks are not for threads of TBB and forked children: the caller checks the result.
@@ -256,7 +257,8 @@ TEST_SUITE("faults") {
       CHECK(attend(context, planned.plan, args).code() == Code::kCancelled);
       args.stop = {};
       CHECK(attend(context, planned.plan, args).ok());
-      CHECK(test::check_close(planned.problem, test::expect(planned.problem), output) == "");
+      CHECK(test::check_close(planned.problem, test::expect(planned.problem), output,
+                              test::weights_of(context, planned.problem)) == "");
     }
     Context context = test::cpu_context();
     CHECK(planned.same_again(context));

@@ -211,7 +211,8 @@ TEST_SUITE("faults") {
       Plan plan;
       REQUIRE(make_plan(problem.spec(), batch, plan).ok());
       REQUIRE(attend(context, plan, problem.args(output)).ok());
-      CHECK(test::check_close(problem, test::expect(problem), output) == "");
+      CHECK(test::check_close(problem, test::expect(problem), output,
+                              test::weights_of(context, problem)) == "");
     });
   }
 

@@ -232,14 +232,19 @@ class KernelCase {
     kernel(table)(task(0, shape.tokens, to));
     return to;
   }
+  [[nodiscard]] bool rounds_weights(const cpu::KernelTable& table) const {
+    return cpu::uses_bf16_dot(table, Arithmetic::kFastest, shape.q_dtype, shape.kv_dtype, false);
+  }
   [[nodiscard]] cpu::AttendKernel kernel(const cpu::KernelTable& table) const {
-    return table.attend[static_cast<int>(shape.kv_dtype)];
+    return rounds_weights(table) ? table.attend_bf16_dot
+                                 : table.attend[static_cast<int>(shape.kv_dtype)];
   }
 
   [[nodiscard]] float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape.head_dim)); }
 
-  /// Row (token, head) in double precision; returns the lse.
-  double expected(int32_t token, int32_t head, std::vector<double>& out) const {
+  /// Row (token, head) in double precision, or that of |V|; returns the lse.
+  double expected(int32_t token, int32_t head, std::vector<double>& out,
+                  bool absolute = false) const {
     std::vector<double> scores;
     double largest = shape.sinks ? double{sinks[static_cast<size_t>(head)]} : -kInf;
     for (int32_t key = 0; key < shape.kv_len; ++key) {
@@ -254,7 +259,8 @@ class KernelCase {
       const double p = std::exp(scores[static_cast<size_t>(key)] - largest);
       sum += p;
       for (int32_t d = 0; d < shape.head_dim_v; ++d) {
-        out[static_cast<size_t>(d)] += p * value(key, head / shape.group, d);
+        const double x = value(key, head / shape.group, d);
+        out[static_cast<size_t>(d)] += p * (absolute ? std::abs(x) : x);
       }
     }
     for (double& x : out) x /= sum;
@@ -354,11 +360,12 @@ class KernelCase {
   mutable std::vector<std::byte> scratch_;
 };
 
-/// Tables that this CPU can run; at least baseline.
+/// Tables that this CPU can run, every slot filled; at least baseline.
 inline std::vector<const cpu::KernelTable*> runnable_tables() {
   std::vector<const cpu::KernelTable*> tables;
   for (const cpu::KernelTable* table : cpu::all_kernel_tables()) {
-    if (cpu::can_run(*table)) tables.push_back(table);
+    const cpu::KernelTable* filled = nullptr;
+    if (cpu::resolve_table(table->name, filled).ok()) tables.push_back(filled);
   }
   return tables;
 }

@@ -22,7 +22,11 @@ bool same_bits(const KernelCase& c, const KernelOutput& a, const KernelOutput& b
 
 std::vector<KernelShape> shapes() {
   std::vector<KernelShape> list;
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+  constexpr DType kPairs[][2] = {{DType::kF32, DType::kF32},
+                                 {DType::kF32, DType::kBF16},
+                                 {DType::kBF16, DType::kBF16},
+                                 {DType::kF32, DType::kF16}};
+  for (const auto& dtypes : kPairs) {
     for (const int32_t dim : {7, 64, 80, 128}) {
       KernelShape s;
       s.tokens = 40;
@@ -30,7 +34,8 @@ std::vector<KernelShape> shapes() {
       s.heads_kv = 3;
       s.head_dim = s.head_dim_v = dim;
       s.kv_len = 1100;
-      s.kv_dtype = dtype;
+      s.q_dtype = dtypes[0];
+      s.kv_dtype = dtypes[1];
       s.q_start = dim == 80 ? 480 : -1;
       s.window_left = dim == 64 ? 300 : -1;
       s.window_right = dim == 80 ? 30 : 0;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kGarbage[] = {kNaN, kInf, -kInf, 1e30};
 
-KernelShape small_shape(DType dtype) {
+KernelShape small_shape(DType dtype, DType q_dtype = DType::kF32) {
   KernelShape s;
   s.tokens = 30;
   s.group = 2;
@@ -21,6 +21,7 @@ KernelShape small_shape(DType dtype) {
   s.kv_len = 100;
   s.window_left = 60;
   s.kv_dtype = dtype;
+  s.q_dtype = q_dtype;
   return s;
 }
 
@@ -43,8 +44,9 @@ bool all_nan(const std::vector<double>& row) {
 }
 
 TEST_CASE("garbage in K or V reaches exactly the rows that see its key") {
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    const KernelShape shape = small_shape(dtype);
+  for (const KernelShape& shape :
+       {small_shape(DType::kF32), small_shape(DType::kBF16), small_shape(DType::kF16),
+        small_shape(DType::kBF16, DType::kBF16)}) {
     const KernelCase clean(shape);
     for (const int32_t key : {5, 63, 64, 70, 99}) {
       for (const double garbage : kGarbage) {
@@ -76,12 +78,12 @@ TEST_CASE("garbage in K or V reaches exactly the rows that see its key") {
   }
 }
 
-TEST_CASE("a NaN in q makes its own rows NaN, also where every score is NaN") {
-  const KernelShape shape = small_shape(DType::kBF16);
+void check_nan_in_q(DType q_dtype) {
+  const KernelShape shape = small_shape(DType::kBF16, q_dtype);
   const KernelCase clean(shape);
   KernelCase dirty(shape);
-  put(DType::kF32, dirty.q.data(), dirty.q_at(7, 0) + 3, kNaN);
-  put(DType::kF32, dirty.q.data(), dirty.q_at(7, 1), kNaN);
+  put(q_dtype, dirty.q.data(), dirty.q_at(7, 0) + 3, kNaN);
+  put(q_dtype, dirty.q.data(), dirty.q_at(7, 1), kNaN);
   for (const cpu::KernelTable* table : runnable_tables()) {
     CAPTURE(std::string(table->name));
     const KernelOutput want = clean.run(*table);
@@ -97,9 +99,15 @@ TEST_CASE("a NaN in q makes its own rows NaN, also where every score is NaN") {
   }
 }
 
+TEST_CASE("a NaN in q makes its own rows NaN, also where every score is NaN") {
+  check_nan_in_q(DType::kF32);
+  check_nan_in_q(DType::kBF16);
+}
+
 TEST_CASE("a NaN in an early split survives the later ones, in the task and in a merge") {
   KernelShape s;
   s.kv_len = 1300;
+  s.q_dtype = s.kv_dtype = DType::kBF16;
   KernelCase c(s);
   c.set_k(2, 0, 0, kNaN);
   for (const cpu::KernelTable* table : runnable_tables()) {
