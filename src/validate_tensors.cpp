@@ -149,18 +149,9 @@ Status check_packed16_places(std::string_view name, const KvView& kv) {
     return refuse(name, ".v overlaps ", name, ".k: it must stand at least ", k_half(kv).dim,
                   " elements behind it with layout packed16");
   }
-  const int64_t least_head = capped_add(between, v_half(kv).dim);
-  if (kv.num_heads_kv > 1 && kv.k_strides.head < least_head) {
-    return refuse(name, ".k_strides.head is ", kv.k_strides.head, ", must be at least ", least_head,
-                  " to keep K and V apart");
-  }
-  const int64_t heads = capped_mul(kv.num_heads_kv - 1, kv.k_strides.head);
-  const int64_t least_page = capped_add(heads, least_head);
-  if (kv.num_pages > 1 && kv.k_strides.page < least_page) {
-    return refuse(name, ".k_strides.page is ", kv.k_strides.page, ", must be at least ", least_page,
-                  " to keep K and V apart");
-  }
-  return {};
+  // K and V of a page and head as one piece.
+  const int64_t piece = capped_add(between, v_half(kv).dim);
+  return check_strides({name}, kv_axes(kv, k_half(kv)), piece, kv.dtype, Access::kWrite);
 }
 
 Status check_packed16(std::string_view name, const KvView& kv) {

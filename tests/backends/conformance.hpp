@@ -21,16 +21,9 @@ struct NamedContext {
 /// sanitizers are 10 to 30 times slower and run fewer; every pair of levels is still met.
 int conformance_problems();
 
-/// K and V of a suite's problems, and whether packed16 is among their layouts.
-struct SuiteCaches {
-  DType dtype = DType::kF32;
-  bool packed16 = true;
-};
-
-/// Runs `count` problems with these caches through every context. Returns the number of cases
+/// Runs `count` problems with this K/V dtype through every context. Returns the number of cases
 /// (problems x contexts). Fails the running test for each case beyond the error rule, and if some
 /// pair of levels was not met.
-int check_conformance(std::span<NamedContext> contexts, const SuiteCaches& caches, int count,
-                      uint64_t seed);
+int check_conformance(std::span<NamedContext> contexts, DType kv_dtype, int count, uint64_t seed);
 
 }  // namespace attnrt::test

@@ -17,7 +17,8 @@ namespace {
 TEST_CASE("flash_attn_varlen gives the bits of make_plan and attend") {
   Context context = test::cpu_context();
   int number = 0;
-  for (const KvLayout layout : {KvLayout::kPacked, KvLayout::kNHD, KvLayout::kHND}) {
+  for (const KvLayout layout :
+       {KvLayout::kPacked, KvLayout::kNHD, KvLayout::kHND, KvLayout::kPacked16}) {
     for (const bool causal : {false, true}) {
       for (const int32_t window : {-1, 20}) {
         for (const int32_t spare : {0, 5}) {

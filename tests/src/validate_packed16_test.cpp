@@ -89,6 +89,11 @@ TEST_CASE("packed16: good views are taken") {
     c.kv.v_strides = {2 * 32 * 32, 0, 32 * 32};
     c.kv.v = shifted(c.kv.k, 6 * 2 * 32 * 48 * 2);
   });
+  // Pages of a head one after the other.
+  taken([](Case& c) {
+    c.kv.k_strides = {kHead, 0, 6 * kHead};
+    c.kv.v_strides = c.kv.k_strides;
+  });
   // Every second page.
   taken([](Case& c) {
     c.kv.num_pages = 3;
@@ -129,9 +134,9 @@ TEST_CASE("packed16: bad views are refused by attend and append_kv") {
        [](Case& c) { c.kv.k_strides.head = 32 * 47; }},
       {"kv.v_strides.page is 3072, must be at least 3584 to keep rows apart",
        [](Case& c) { c.kv.v_strides.page = 3072; }},
-      {"kv.k_strides.head is 1536, must be at least 2560 to keep K and V apart",
+      {"kv.k_strides.head is 1536, must be at least 2560 to keep rows apart",
        [](Case& c) { c.kv.k_strides.head = c.kv.v_strides.head = 32 * 48; }},
-      {"kv.k_strides.page is 4608, must be at least 5120 to keep K and V apart",
+      {"kv.k_strides.page is 4608, must be at least 5120 to keep rows apart",
        [](Case& c) { c.kv.k_strides.page = c.kv.v_strides.page = 2 * kHead - 512; }},
       {"kv.v_strides.head is 2592, must be 2560 (k_strides.head) where K and V share pages",
        [](Case& c) { c.kv.v_strides.head += 32; }},

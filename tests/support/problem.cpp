@@ -231,9 +231,8 @@ void Problem::fill_kv_row(bool is_v, size_t seq, int64_t key, int64_t head) {
     fill_row(fill, view.dtype, is_v ? view.v : view.k, reference::kv_element(view, row, 0), dim);
     return;
   }
-  const bool unused = key >= s.kv_len;  // zeros, as append_kv leaves them
   for (int64_t d = 0; d < padded(dim); ++d) {
-    reference::store_kv(view, row, d, d < dim && !unused ? value_of(fill, d) : 0.0);
+    reference::store_kv(view, row, d, d < dim ? value_of(fill, d) : 0.0);
   }
 }
 
@@ -248,9 +247,7 @@ void Problem::fill_kv() {
   k_.assign(size(k_strides_), kPoison);
   if (!shape_.mla && !(packed16 && !shape_.padded)) v_.assign(size(v_strides_), kPoison);
   for (size_t b = 0; b < shape_.sequences.size(); ++b) {
-    const int64_t kv_len = shape_.sequences[b].kv_len;
-    const int64_t end = packed16 && !kPoisonedGroups ? padded(kv_len) : kv_len;
-    for (int64_t key = 0; key < end; ++key) {
+    for (int64_t key = 0; key < shape_.sequences[b].kv_len; ++key) {
       for (int64_t h = 0; h < shape_.spec.num_heads_kv; ++h) {
         fill_kv_row(false, b, key, h);
         if (!shape_.mla) fill_kv_row(true, b, key, h);

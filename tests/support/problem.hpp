@@ -16,13 +16,6 @@
 
 namespace attnrt::test {
 
-/// Whether `attend` of the CPU backend reads packed16; until then its tests leave that layout out.
-inline constexpr bool kCpuAttendsPacked16 = false;
-
-/// Whether slots without a key hold NaN in packed16 even where they share a group with keys, as in
-/// caches that append_kv did not write. With false they hold the zeros that append_kv puts there.
-inline constexpr bool kPoisonedGroups = true;
-
 struct SequenceShape {
   int32_t q_len = 1;
   int32_t kv_len = 1;

@@ -27,8 +27,7 @@ void run_suite(DType kv_dtype, uint64_t seed) {
   std::vector<test::NamedContext> contexts = contexts_of_all_isas();
   const auto start = Clock::now();
   const int problems = test::conformance_problems();
-  const int cases =
-      test::check_conformance(contexts, {kv_dtype, test::kCpuAttendsPacked16}, problems, seed);
+  const int cases = test::check_conformance(contexts, kv_dtype, problems, seed);
   const std::chrono::duration<double> seconds = Clock::now() - start;
   MESSAGE(std::string(to_string(kv_dtype)), " K/V: ", problems, " problems, ", cases, " cases, ",
           seconds.count(), " s");

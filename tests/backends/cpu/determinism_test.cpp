@@ -200,7 +200,7 @@ TEST_SUITE("determinism") {
         }
       }
       for (const int32_t page_size : {16, 32, 48, 64, 256}) {
-        if (!test::kCpuAttendsPacked16) break;
+        if (shape.mla) break;
         ProblemShape groups = shape;
         groups.page_size = page_size;
         groups.layout = KvLayout::kPacked16;

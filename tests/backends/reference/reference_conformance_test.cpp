@@ -17,7 +17,7 @@ TEST_SUITE("conformance") {
     REQUIRE(Context::create(options, contexts[0].context).ok());
     CHECK(contexts[0].context.backend() == "reference");
     constexpr int kProblems = 500;
-    CHECK(test::check_conformance(contexts, {DType::kBF16}, kProblems, 4) == kProblems);
+    CHECK(test::check_conformance(contexts, DType::kBF16, kProblems, 4) == kProblems);
   }
 }
 
