@@ -21,6 +21,7 @@ MAX_PARAMETERS = 6
 # Path or path:function -> why it may break a size rule. An entry that is not needed is a finding.
 SIZE_EXCEPTIONS = {
     "src/kv_view.cpp:KvView::packed": "public: the dimensions of a tensor in their order",
+    "src/kv_view.cpp:KvView::packed16": "public: the dimensions of a tensor in their order",
     "src/kv_view.cpp:KvView::paged": "public: the dimensions of a tensor in their order",
 }
 
@@ -28,13 +29,16 @@ SIZE_EXCEPTIONS = {
 CONFORMANCE = "tests/backends/cpu/cpu_conformance_test.cpp, every ISA against the reference"
 TESTED_ELSEWHERE = {
     "backends/backend_list.cpp": "tests/src/runtime_test.cpp asks for the list",
+    "backends/cpu/convert.cpp": "tests/src/convert_test.cpp, every ISA",
     "backends/cpu/cpu_backend.cpp": CONFORMANCE,
     "backends/cpu/kernels/avx2.cpp": CONFORMANCE,
     "backends/cpu/kernels/avx512.cpp": CONFORMANCE,
     "backends/cpu/kernels/baseline.cpp": CONFORMANCE,
     "backends/cpu/kernels/neon.cpp": CONFORMANCE + ", under scripts/test_aarch64.sh",
+    "backends/cpu/packed16_append.cpp": "tests/src/append_packed16_test.cpp, every ISA",
     "backends/reference/reference_backend.cpp": "tests/backends/reference/, through attend",
     "src/attention.cpp": CONFORMANCE,
+    "src/validate_convert.cpp": "tests/src/convert_test.cpp",
     "src/validate_tables.cpp": "tests/src/validate_plan_test.cpp and validate_append_test.cpp",
 }
 
