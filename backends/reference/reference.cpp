@@ -224,7 +224,8 @@ Row compute_row(const Problem& p, RowIndex where) {
   if (sum == T{0}) return row;
   for (size_t d = 0; d < row.out.size(); ++d) {
     row.out[d] = double(state.acc[d] * rescale / sum);
-    row.max_mean_abs = std::fmax(row.max_mean_abs, state.abs_acc[d] * double(rescale / sum));
+    const double mean_abs = state.abs_acc[d] * double(rescale / sum);
+    if (std::isfinite(mean_abs)) row.max_mean_abs = std::fmax(row.max_mean_abs, mean_abs);
   }
   return row;
 }

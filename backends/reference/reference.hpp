@@ -24,7 +24,8 @@ struct Row {
   double lse = 0.0;
   double max_abs_score = 0.0;  // over visible keys: what the bound of the LSE is relative to
   double max_abs_value = 0.0;  // over V of visible keys: the floor of the bound of `out`
-  double max_mean_abs = 0.0;   // largest element of |V| weighted as V is: what rounded weights cost
+  double max_mean_abs = 0.0;   // largest finite element of |V| weighted as V is: what rounded
+                               // weights may cost
   int64_t visible_keys = 0;
 };
 

@@ -149,7 +149,7 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
     }
   }
   int32_t key = range.first;
-  if (kKeys == 2 && key % 2 != 0) {
+  if (kKeys == 2 && key % 2 != 0 && key < range.last) {  // the range of a row alone may be empty
     add_edge<Isa, Lines, kKeepHigh>(p, range, key, sums);
     ++key;
   }
