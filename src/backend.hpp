@@ -65,6 +65,15 @@ class Backend {
     return {};
   }
 
+  /// What the plan's items run here, and why; none where that is not a choice. Errors: as
+  /// create_state, for `isa`.
+  virtual Status explain(const PlanData&, std::string_view isa,
+                         std::vector<KernelChoice>& choices) const {
+    (void)isa;
+    choices.clear();
+    return {};
+  }
+
   /// Threads that a context made with ContextOptions::num_threads 0 would use in this thread.
   [[nodiscard]] virtual int32_t default_threads() const noexcept { return 1; }
 

@@ -25,6 +25,15 @@ void append_lines(const char* title, const std::vector<Capability>& list, std::s
   }
 }
 
+// "decode: 64 items of 4 rows, bf16: avx512, f32 FMA, 4 rows at once: why"
+std::string line_of(const KernelChoice& choice) {
+  std::string text = choice.items + ": " + std::to_string(choice.num_items) + " items of " +
+                     std::to_string(choice.min_rows);
+  if (choice.max_rows != choice.min_rows) text += " to " + std::to_string(choice.max_rows);
+  return text + " rows, " + to_string(choice.dtype) + ": " + choice.isa + ", " + choice.products +
+         ", " + std::to_string(choice.tile_rows) + " rows at once: " + choice.reason + "\n";
+}
+
 }  // namespace
 
 std::string_view Runtime::version() noexcept { return ATTNRT_VERSION; }
@@ -51,6 +60,27 @@ Status Runtime::default_isa(std::string& name, std::string& reason) {
 int32_t Runtime::num_threads() noexcept {
   for (const Backend* backend : all_backends()) return backend->default_threads();
   return 1;
+}
+
+Status Runtime::kernel_choices(const Plan& plan, std::vector<KernelChoice>& choices,
+                               std::string_view isa) {
+  return guarded([&]() -> Status {
+    if (!plan.valid()) return Status(Code::kInvalidArgument, "plan has not been made");
+    const Backend* backend = backend_with_isas();
+    if (backend == nullptr) return Status(Code::kUnavailable, "no backend with a choice of ISA");
+    return backend->explain(*plan.data(), isa, choices);
+  });
+}
+
+std::string Runtime::explain(const Plan& plan, std::string_view isa) {
+  std::vector<KernelChoice> choices;
+  const Status status = kernel_choices(plan, choices, isa);
+  if (!status.ok()) return "no kernels: " + status.message() + "\n";
+  std::string text;
+  for (const KernelChoice& choice : choices) text += line_of(choice);
+  return text +
+         "packed16 pages are read in place, other caches are packed into the same lines first\n"
+         "chosen by the kind of layer, the dtypes and the machine alone\n";
 }
 
 std::string Runtime::to_string() {

@@ -8,6 +8,7 @@
 #include "backends/cpu/attend_run.hpp"
 #include "backends/cpu/convert.hpp"
 #include "backends/cpu/dispatch.hpp"
+#include "backends/cpu/kernel_choice.hpp"
 #include "backends/cpu/output_target.hpp"
 #include "backends/cpu/packed16_append.hpp"
 #include "backends/cpu/units.hpp"
@@ -140,6 +141,11 @@ class CpuBackend final : public Backend {
 
   Status default_isa(std::string& name, std::string& reason) const override {
     return cpu::default_isa(name, reason);
+  }
+
+  Status explain(const PlanData& plan, std::string_view isa,
+                 std::vector<KernelChoice>& choices) const override {
+    return explain_plan(plan, isa, choices);
   }
 
   [[nodiscard]] int32_t default_threads() const noexcept override { return WorkerTeam(0).size(); }

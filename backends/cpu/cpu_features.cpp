@@ -10,6 +10,10 @@
 #include <unistd.h>
 #endif
 
+#include <cstring>
+
+#include "backends/cpu/cpu_family.hpp"
+
 namespace attnrt::cpu {
 namespace {
 
@@ -50,14 +54,20 @@ uint32_t saved_registers() noexcept {
 
 bool has_bit(uint32_t word, int bit) noexcept { return ((word >> bit) & 1u) != 0; }
 
-// Zen 4, the first of AMD's with BF16, is family 19h.
-bool is_amd() noexcept {
+CpuIdentity identify() noexcept {
+  CpuIdentity cpu;
   uint32_t eax = 0;
-  uint32_t ebx = 0;
-  uint32_t ecx = 0;
-  uint32_t edx = 0;
-  return __get_cpuid(0, &eax, &ebx, &ecx, &edx) != 0 && ebx == signature_AMD_ebx &&
-         ecx == signature_AMD_ecx && edx == signature_AMD_edx;
+  uint32_t words[3] = {};
+  uint32_t unused = 0;
+  if (__get_cpuid(0, &eax, &words[0], &words[2], &words[1]) == 0) return cpu;
+  std::memcpy(cpu.vendor, words, sizeof words);
+  if (__get_cpuid(1, &eax, &words[0], &words[1], &unused) == 0) return cpu;
+  // The extended parts count for these base families only.
+  const uint32_t family = eax >> 8 & 0xf;
+  cpu.family = family == 0xf ? family + (eax >> 20 & 0xff) : family;
+  cpu.model = eax >> 4 & 0xf;
+  if (family == 0x6 || family == 0xf) cpu.model += (eax >> 16 & 0xf) << 4;
+  return cpu;
 }
 
 // Linux saves 8 KiB of tiles per thread only for processes that ask; it may say no, for a signal
@@ -102,13 +112,14 @@ uint32_t detect() noexcept {
   }
   if (eax == 0 || __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) == 0) return bits;
   set(zmm && has_bit(eax, 5), kFeatureAvx512Bf16);
-  set(zmm && has_bit(eax, 5) && is_amd(), kFeatureFastBf16Dot);
+  const bool fast = find_family(cpu_identity()).bf16_dot_over_fma > 1.0;
+  set(zmm && has_bit(eax, 5) && fast, kFeatureFastBf16Dot);
   return bits;
 }
 
 #else
 
-bool is_amd() noexcept { return false; }
+CpuIdentity identify() noexcept { return {}; }
 
 uint32_t detect() noexcept { return 0; }
 
@@ -121,8 +132,13 @@ uint32_t cpu_features() noexcept {
   return bits;
 }
 
+const CpuIdentity& cpu_identity() noexcept {
+  static const CpuIdentity cpu = identify();
+  return cpu;
+}
+
 bool prefetches_next_block() noexcept {
-  static const bool answer = !is_amd();
+  static const bool answer = std::strcmp(cpu_identity().vendor, "AuthenticAMD") != 0;
   return answer;
 }
 

@@ -18,8 +18,7 @@ enum CpuFeature : uint32_t {
   kFeatureAvx512dq = 1u << 6,
   kFeatureAvx512vl = 1u << 7,
   kFeatureAvx512Bf16 = 1u << 8,
-  // VDPBF16PS does twice the products of VFMADD231PS per second (measured: Zen 5, 573 against 287
-  // GFLOP/s a core), where Intel's does half (Emerald Rapids).
+  // VDPBF16PS does more products per second than VFMADD231PS: cpu_family.cpp has the figures.
   kFeatureFastBf16Dot = 1u << 9,
   // Set only where the kernel lets this process use the tile registers.
   kFeatureAmxTile = 1u << 10,
@@ -35,6 +34,14 @@ bool prefetches_next_block() noexcept;
 /// Bits of this machine; found once. Where the CPU has AMX, the first call asks the operating
 /// system for its registers on behalf of the process; not granted means that the bits are not set.
 uint32_t cpu_features() noexcept;
+
+/// What CPUID calls this CPU; found once. Without CPUID all is empty.
+struct CpuIdentity {
+  char vendor[13] = {};
+  uint32_t family = 0;
+  uint32_t model = 0;
+};
+const CpuIdentity& cpu_identity() noexcept;
 
 /// "avx512f missing", "avx2, fma missing"; empty when `have` covers `needs`.
 std::string missing_features(uint32_t needs, uint32_t have);

@@ -22,6 +22,7 @@ constexpr std::array<const KernelTable*, 1> kTables = {&kBaselineKernels};
 void overlay(const KernelTable& better, KernelTable& table) {
   table.name = better.name;
   table.needs |= better.needs;
+  if (better.tile_rows != 0) table.tile_rows = better.tile_rows;
   for (int i = 0; i < kDTypeCount; ++i) {
     if (better.attend[i] != nullptr) table.attend[i] = better.attend[i];
   }

@@ -8,8 +8,11 @@
 #include <vector>
 
 #include "attnrt/status.hpp"
+#include "attnrt/tensor.hpp"
 
 namespace attnrt {
+
+class Plan;
 
 /// Version of the headers, to be compared with Runtime::version() of the library.
 inline constexpr int kVersionMajor = 0;
@@ -21,6 +24,21 @@ struct Capability {
   std::string name;  // "cpu", "avx512"
   bool available = false;
   std::string reason;  // why, or why not: "avx512f missing"
+};
+
+/// What the items of one class run on the CPU, and why. Which kernel that is depends on the kind of
+/// layer, the dtypes and the machine alone: not on the batch, the lengths or the layout of the
+/// cache.
+struct KernelChoice {
+  std::string items;  // "decode" (1 query token), "few tokens" (2 to 16), "prefill"
+  int64_t num_items = 0;
+  int32_t min_rows = 0;  // query tokens x group: rows that share each key and value
+  int32_t max_rows = 0;
+  DType dtype = DType::kBF16;  // of q and the cache
+  std::string isa;             // the table that the kernel is from: "avx512"
+  std::string products;        // what it multiplies with: "f32 FMA", "bf16 dot"
+  int32_t tile_rows = 0;       // rows that are multiplied with a line of keys once it is loaded
+  std::string reason;
 };
 
 /// Facts about the process; all calls are thread-safe.
@@ -44,6 +62,16 @@ class Runtime {
 
   /// All of the above in a few lines, for logs.
   static std::string to_string();
+
+  /// The kernels that `attend` on the CPU runs for a plan: an entry for each class of its items and
+  /// each dtype. `isa` as in ContextOptions. Errors: InvalidArgument where the plan has not been
+  /// made or the name is unknown, Unavailable for what this machine lacks; `choices` is then left
+  /// alone.
+  static Status kernel_choices(const Plan& plan, std::vector<KernelChoice>& choices,
+                               std::string_view isa = {});
+
+  /// The same in a few lines, for logs; an error's message where there is one.
+  static std::string explain(const Plan& plan, std::string_view isa = {});
 };
 
 }  // namespace attnrt

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
+
+#include "attnrt/attention.hpp"
 
 namespace attnrt {
 namespace {
@@ -50,6 +53,54 @@ TEST_CASE("to_string names version, backends, ISAs and threads") {
     CHECK(text.find(word) != std::string::npos);
   }
   CHECK(Runtime::num_threads() >= 1);
+}
+
+TEST_CASE("explain has a line for each class of items and dtype, and says why") {
+  const std::vector<int32_t> cu_seqlens_q{0, 1, 9, 109};
+  const std::vector<int32_t> cu_seqlens_k{0, 700, 1400, 1500};
+  SequenceBatch batch;
+  batch.cu_seqlens_q = cu_seqlens_q;
+  batch.cu_seqlens_k = cu_seqlens_k;
+  AttentionSpec spec;
+  spec.num_heads_q = 8;
+  spec.num_heads_kv = 2;
+  spec.head_dim = 32;
+  Plan plan;
+  REQUIRE(make_plan(spec, batch, plan).ok());
+
+  std::vector<KernelChoice> choices;
+  REQUIRE(Runtime::kernel_choices(plan, choices, "baseline").ok());
+  REQUIRE(choices.size() == 3 * 3);
+  int64_t items = 0;
+  for (const KernelChoice& choice : choices) {
+    if (choice.dtype == DType::kF32) items += choice.num_items;
+    CHECK(choice.isa == "baseline");
+    CHECK(choice.products == "f32 FMA");
+    CHECK_FALSE(choice.reason.empty());
+  }
+  CHECK(items == plan.num_items());
+  CHECK(choices[0].items == "decode");
+  CHECK(choices[0].min_rows == 4);
+  CHECK(choices[0].max_rows == 4);
+  CHECK(choices[3].items == "few tokens");
+  CHECK(choices[3].max_rows == 32);
+  CHECK(choices[6].items == "prefill");
+  CHECK(choices[6].max_rows <= 256);
+
+  const std::string text = Runtime::explain(plan, "baseline");
+  CHECK(std::ranges::count(text, '\n') == 9 + 2);
+  CHECK(text.find("decode: ") == 0);
+  CHECK(text.find(" items of 4 rows, bf16: baseline, f32 FMA, ") != std::string::npos);
+  // What runs by default has a reason as well.
+  std::string isa;
+  std::string reason;
+  REQUIRE(Runtime::default_isa(isa, reason).ok());
+  CHECK(Runtime::explain(plan).find(": " + isa + ", ") != std::string::npos);
+
+  CHECK(Runtime::kernel_choices(plan, choices, "mmx").code() == Code::kInvalidArgument);
+  CHECK(choices.size() == 9);
+  CHECK(Runtime::kernel_choices(Plan(), choices).code() == Code::kInvalidArgument);
+  CHECK(Runtime::explain(Plan()).find("no kernels: plan") == 0);
 }
 
 }  // namespace

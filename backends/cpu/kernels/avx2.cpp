@@ -135,6 +135,7 @@ constinit const KernelTable kAvx2Kernels = {
     .name = "avx2",
     .needs = kFeatureAvx2 | kFeatureFma | kFeatureF16c,
     .wants = 0,
+    .tile_rows = Avx2::kShortRows,
     .attend = {attend<Avx2, F32, F32Lines>, attend<Avx2, Bf16, Bf16Lines>,
                attend<Avx2, F16, F16Lines>},
     .attend_bf16_dot = nullptr,

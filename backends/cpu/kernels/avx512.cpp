@@ -12,6 +12,7 @@ constinit const KernelTable kAvx512Kernels = {
     .needs =
         kFeatureAvx512f | kFeatureAvx512bw | kFeatureAvx512cd | kFeatureAvx512dq | kFeatureAvx512vl,
     .wants = 0,
+    .tile_rows = Avx512::kShortRows,
     .attend = {attend<Avx512, F32, F32Lines>, attend<Avx512, Bf16, Bf16Lines>,
                attend<Avx512, F16, F16Lines>},
     .attend_bf16_dot = nullptr,

@@ -40,6 +40,7 @@ constinit const KernelTable kAvx512Bf16Kernels = {
     .needs = kFeatureAvx512f | kFeatureAvx512bw | kFeatureAvx512cd | kFeatureAvx512dq |
              kFeatureAvx512vl | kFeatureAvx512Bf16,
     .wants = kFeatureFastBf16Dot,
+    .tile_rows = Avx512Bf16::kShortRows,
     .attend = {},
     .attend_bf16_dot = attend_bf16_dot<Avx512Bf16>,
     .merge = nullptr,

@@ -76,6 +76,7 @@ constinit const KernelTable kBaselineKernels = {
     .name = "baseline",
     .needs = 0,
     .wants = 0,
+    .tile_rows = Baseline::kShortRows,
     .attend = {attend<Baseline, F32, F32Lines>, attend<Baseline, Bf16, Bf16Lines>,
                attend<Baseline, F16, F16Lines>},
     .attend_bf16_dot = nullptr,

@@ -150,8 +150,9 @@ using UnpackGroupKernel = void (*)(const UngroupTask&);
 /// A null slot means "no better than the next table": dispatch overlays tables worst to best.
 struct KernelTable {
   const char* name;
-  uint32_t needs;      // CpuFeature bits without which it cannot run
-  uint32_t wants = 0;  // and those without which it runs only when asked for by name
+  uint32_t needs;         // CpuFeature bits without which it cannot run
+  uint32_t wants = 0;     // and those without which it runs only when asked for by name
+  int32_t tile_rows = 0;  // of its tallest register tiles; 0: those of the next table
   AttendKernel attend[kDTypeCount] = {};  // by KV dtype, f32 arithmetic
   AttendKernel attend_bf16_dot =
       nullptr;  // bf16 q and KV, p rounded to bf16; null: not worth it here
