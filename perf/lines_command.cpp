@@ -76,12 +76,18 @@ int print_list(const std::vector<LineRow>& rows, CommandIo& io) {
 /// about them: the less disturbed of the two stays, whatever it says.
 Status measure_row(const LineRow& row, SweepRunner& runner, Context& context, CommandIo& io,
                    SweepResult& result) {
-  const SweepCase* const beside = row.beside ? &*row.beside : nullptr;
-  Status status = runner.measure(row.shape, context, io, result, beside);
-  if (!status.ok() || result.lost_share <= kLostShare) return status;
-  SweepResult again;
-  status = runner.measure(row.shape, context, io, again, beside);
-  if (status.ok() && again.lost_share < result.lost_share) result = again;
+  std::vector<SweepEntry> entries{{row.shape, context}};
+  if (row.beside) entries.push_back({*row.beside, context});
+  std::vector<SweepResult> results;
+  Status status = runner.measure_together(entries, io, results);
+  if (!status.ok()) return status;
+  result = results.front();
+  result.beside = results.back().seconds;
+  if (result.lost_share <= kLostShare) return status;
+  status = runner.measure_together(entries, io, results);
+  if (!status.ok() || results.front().lost_share >= result.lost_share) return status;
+  result = results.front();
+  result.beside = results.back().seconds;
   return status;
 }
 

@@ -54,36 +54,38 @@ Status warm_up(SweepCall& call, Context& context, const CommandIo& io, double& s
   return timed_attend(call, context, io, seconds);
 }
 
-/// The rates of both probes, one pair or more per turn.
+/// The rates of the probes, one of each or more per turn.
 struct ProbeSamples {
   ReadProbe& read;
-  MultiplyProbe& multiply;
   std::vector<double> read_rates = {};
-  std::vector<double> flop_rates = {};
 
   void take(const Turn& turn) {
     for (int64_t i = 0; i < turn.untimed; ++i) read.run();
     for (int64_t i = 0; i < turn.timed; ++i) read_rates.push_back(read.run());
-    flop_rates.push_back(multiply.run());
   }
 };
 
-/// A call, its times, and how long its threads waited for a CPU.
+/// A call, its times, the rate of what it multiplies with, and how long its threads waited for a
+/// CPU.
 struct CallSamples {
   SweepCall& call;
+  Context& context;
+  MultiplyProbe multiply;
   Repeater repeater;
+  std::vector<double> flop_rates = {};
   Turn turn = {};
   double call_seconds = 0.0;
   double delay_seconds = 0.0;  // negative: the system does not say
 
-  Status warm_up(Context& context, const CommandIo& io) {
+  Status warm_up(const CommandIo& io) {
     double seconds = 0.0;
     Status status = perf::warm_up(call, context, io, seconds);
     turn = turn_for(seconds);
     return status;
   }
 
-  Status take(Context& context, const CommandIo& io) {
+  Status take(const CommandIo& io) {
+    flop_rates.push_back(multiply.run());
     double seconds = 0.0;
     Status status;
     for (int64_t i = 0; i < turn.untimed && status.ok(); ++i) {
@@ -105,11 +107,10 @@ struct CallSamples {
   }
 };
 
-Status take_turns(std::span<CallSamples> calls, Context& context, const CommandIo& io,
-                  ProbeSamples& probes) {
+Status take_turns(std::span<CallSamples> calls, const CommandIo& io, ProbeSamples& probes) {
   Status status;
   for (CallSamples& call : calls) {
-    if (status.ok()) status = call.warm_up(context, io);
+    if (status.ok()) status = call.warm_up(io);
   }
   const auto done = [](const CallSamples& call) { return call.repeater.done(); };
   for (int64_t round = 0;
@@ -117,10 +118,27 @@ Status take_turns(std::span<CallSamples> calls, Context& context, const CommandI
        ++round) {
     probes.take(calls.front().turn);
     for (CallSamples& call : calls) {
-      if (status.ok()) status = call.take(context, io);
+      if (status.ok()) status = call.take(io);
     }
   }
   return status;
+}
+
+// What the call's own samples say.
+SweepResult result_of(const CallSamples& samples, const Work& work) {
+  SweepResult result;
+  result.isa = samples.context.isa();
+  result.backend = samples.context.backend();
+  result.work = work;
+  result.copies = samples.call.copies();
+  result.rotation_bytes = result.copies * work.kv_bytes;
+  result.seconds = summarize(samples.repeater.samples());
+  result.repeats = static_cast<int64_t>(samples.repeater.samples().size());
+  // Waiting is booked when it ends, so some may have begun before the call.
+  const double thread_seconds = samples.call_seconds * samples.context.num_threads();
+  result.lost_share = std::min(1.0, samples.delay_seconds / thread_seconds);
+  result.flop_rate = median(samples.flop_rates);
+  return result;
 }
 
 }  // namespace
@@ -142,10 +160,11 @@ ProbeTeam& SweepRunner::team(int32_t num_threads) {
   return *team_;
 }
 
-Status SweepRunner::prepare(const SweepCase& sweep_case, KvMemory& memory,
+Status SweepRunner::prepare(const SweepCase& sweep_case, size_t index, size_t count,
                             std::unique_ptr<SweepCall>& call) {
+  ColdRule rule = settings_.cold_rule;
+  rule.budget_bytes /= static_cast<int64_t>(count);
   const int64_t copy_bytes = kv_copy_bytes(sweep_case);
-  const ColdRule& rule = settings_.cold_rule;
   const int64_t copies =
       settings_.cold ? choose_copies(copy_bytes, work_of(sweep_case).kv_bytes, rule) : 1;
   if (copies == 0 || copy_bytes > rule.budget_bytes) {
@@ -154,56 +173,62 @@ Status SweepRunner::prepare(const SweepCase& sweep_case, KvMemory& memory,
                         copy_bytes >> 20, rule.budget_bytes >> 20,
                         settings_.cold ? "cold" : "measured")};
   }
+  if (kv_memories_.size() <= index) kv_memories_.resize(index + 1);
   const KvRotation rotation(sweep_case, copies);
-  std::byte* const kv = memory.get(rotation.total_bytes(), sweep_case.dtype);
+  std::byte* const kv = kv_memories_[index].get(rotation.total_bytes(), sweep_case.dtype);
   call = std::make_unique<SweepCall>(sweep_case, rotation, kv);
   return call->prepare();
 }
 
 Status SweepRunner::measure(const SweepCase& sweep_case, Context& context, const CommandIo& io,
-                            SweepResult& result, const SweepCase* beside) {
-  result = SweepResult();
-  result.isa = context.isa();
-  result.backend = context.backend();
-  result.work = work_of(sweep_case);
-  const Products products = products_of(context.isa(), Arithmetic::kFastest, sweep_case.dtype);
-  const MultiplyLoop& loop = multiply_loop(context.isa(), products);
-  result.arithmetic = loop.name;
-  std::unique_ptr<SweepCall> call, second;
-  Status status = prepare(sweep_case, kv_memory_, call);
-  if (status.ok() && beside != nullptr) status = prepare(*beside, beside_memory_, second);
-  if (!status.ok()) return status;
+                            SweepResult& result) {
+  const SweepEntry entry{sweep_case, context};
+  std::vector<SweepResult> results;
+  Status status = measure_together({&entry, 1}, io, results);
+  if (status.ok()) result = results.front();
+  return status;
+}
 
-  result.copies = call->copies();
-  result.rotation_bytes = result.copies * result.work.kv_bytes;
+Status SweepRunner::measure_together(std::span<const SweepEntry> entries, const CommandIo& io,
+                                     std::vector<SweepResult>& results) {
+  std::vector<std::unique_ptr<SweepCall>> calls(entries.size());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    Status status = prepare(entries[i].sweep_case, i, entries.size(), calls[i]);
+    if (!status.ok()) return status;
+  }
   // Memory of its own, so that neither finds in a cache what the other one has read.
-  const std::byte* const memory = probe_memory_.get(result.rotation_bytes, DType::kF32);
-  const std::span<const std::byte> bytes(memory, static_cast<size_t>(result.rotation_bytes));
-  ProbeTeam& threads = team(context.num_threads());
-  ReadProbe read(threads, bytes, result.work.kv_bytes);
+  const int64_t slice_bytes = work_of(entries.front().sweep_case).kv_bytes;
+  const int64_t rotation_bytes = calls.front()->copies() * slice_bytes;
+  const std::byte* const memory = probe_memory_.get(rotation_bytes, DType::kF32);
+  ProbeTeam& threads = team(entries.front().context.num_threads());
+  ReadProbe read(threads, {memory, static_cast<size_t>(rotation_bytes)}, slice_bytes);
   read.choose_variant();
-  MultiplyProbe multiply(threads, loop);
-  ProbeSamples probes{read, multiply};
-  std::vector<CallSamples> calls;
-  calls.push_back({*call, Repeater(settings_.repeat, steady_seconds)});
-  if (second != nullptr) calls.push_back({*second, Repeater(settings_.repeat, steady_seconds)});
-  status = take_turns(calls, context, io, probes);
-  if (!status.ok()) return status;
 
-  const CallSamples& first = calls.front();
-  result.seconds = summarize(first.repeater.samples());
-  if (second != nullptr) result.beside = summarize(calls.back().repeater.samples());
-  result.repeats = static_cast<int64_t>(first.repeater.samples().size());
-  // Waiting is booked when it ends, so some may have begun before the call.
-  const double thread_seconds = first.call_seconds * context.num_threads();
-  result.lost_share = std::min(1.0, first.delay_seconds / thread_seconds);
-  result.read_rate = median(probes.read_rates);
-  result.flop_rate = median(probes.flop_rates);
-  result.read_variant = read.variant();
-  result.limit = limit_of(result.work, {result.read_rate, result.flop_rate});
-  const int64_t huge = kv_memory_.buffer().huge_bytes();
-  const int64_t filled = kv_memory_.filled_bytes();
-  result.huge_percent = huge < 0 ? -1 : std::min<int64_t>(100, huge * 100 / filled);
+  ProbeSamples probes{read};
+  std::vector<CallSamples> samples;
+  std::vector<const MultiplyLoop*> loops;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const auto& [sweep_case, context] = entries[i];
+    const Products products =
+        products_of(context.isa(), Arithmetic::kFastest, sweep_case.dtype);
+    loops.push_back(&multiply_loop(context.isa(), products));
+    samples.push_back({*calls[i], context, MultiplyProbe(threads, *loops.back()),
+                       Repeater(settings_.repeat, steady_seconds)});
+  }
+  Status status = take_turns(samples, io, probes);
+  if (!status.ok()) return status;
+  results.clear();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    SweepResult result = result_of(samples[i], work_of(entries[i].sweep_case));
+    result.arithmetic = loops[i]->name;
+    result.read_rate = median(probes.read_rates);
+    result.read_variant = read.variant();
+    result.limit = limit_of(result.work, {result.read_rate, result.flop_rate});
+    const int64_t huge = kv_memories_[i].buffer().huge_bytes();
+    const int64_t filled = kv_memories_[i].filled_bytes();
+    result.huge_percent = huge < 0 ? -1 : std::min<int64_t>(100, huge * 100 / filled);
+    results.push_back(result);
+  }
   return {};
 }
 

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "attnrt/attention.hpp"
 #include "perf/cli.hpp"
@@ -51,6 +53,12 @@ struct SweepResult {
   Limit limit;
 };
 
+/// A case and the context that runs it.
+struct SweepEntry {
+  const SweepCase& sweep_case;
+  Context& context;
+};
+
 /// Measures one row after the other, keeping memory and probe threads between them.
 class SweepRunner {
  public:
@@ -58,17 +66,21 @@ class SweepRunner {
 
   /// `context` has the threads and the ISA of `sweep_case`. OutOfMemory where the copies do not
   /// fit the budget; Cancelled after a stop request; otherwise what the library answers.
-  /// With `beside`, that case takes turns with the first one, so that their times can be compared.
   Status measure(const SweepCase& sweep_case, Context& context, const CommandIo& io,
-                 SweepResult& result, const SweepCase* beside = nullptr);
+                 SweepResult& result);
+
+  /// Entries take turns, so that their times can be compared. All have the same number of threads;
+  /// the read probe has the bytes of the first one.
+  Status measure_together(std::span<const SweepEntry> entries, const CommandIo& io,
+                          std::vector<SweepResult>& results);
 
  private:
-  Status prepare(const SweepCase& sweep_case, KvMemory& memory, std::unique_ptr<SweepCall>& call);
+  Status prepare(const SweepCase& sweep_case, size_t index, size_t count,
+                 std::unique_ptr<SweepCall>& call);
   ProbeTeam& team(int32_t num_threads);
 
   SweepSettings settings_;
-  KvMemory kv_memory_;
-  KvMemory beside_memory_;
+  std::vector<KvMemory> kv_memories_;  // by entry
   KvMemory probe_memory_;
   std::unique_ptr<ProbeTeam> team_;
 };

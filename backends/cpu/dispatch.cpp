@@ -26,7 +26,10 @@ void overlay(const KernelTable& better, KernelTable& table) {
   for (int i = 0; i < kDTypeCount; ++i) {
     if (better.attend[i] != nullptr) table.attend[i] = better.attend[i];
   }
-  if (better.attend_bf16_dot != nullptr) table.attend_bf16_dot = better.attend_bf16_dot;
+  if (better.attend_bf16_dot != nullptr) {
+    table.attend_bf16_dot = better.attend_bf16_dot;
+    table.bf16_dot_name = better.bf16_dot_name;
+  }
   if (better.merge != nullptr) table.merge = better.merge;
   if (better.store != nullptr) table.store = better.store;
   if (better.merge_states != nullptr) table.merge_states = better.merge_states;

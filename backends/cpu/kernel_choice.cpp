@@ -50,8 +50,8 @@ CallKernel choose_kernel(const KernelTable& table, const CallKind& call) noexcep
   const bool bf16 = call.q == DType::kBF16 && call.kv == DType::kBF16;
   const bool dot = bf16 && !call.rotates_q && call.arithmetic == Arithmetic::kFastest &&
                    table.attend_bf16_dot != nullptr;
-  if (dot) return {table.attend_bf16_dot, true};
-  return {table.attend[static_cast<int>(call.kv)], false};
+  if (dot) return {table.attend_bf16_dot, table.bf16_dot_name};
+  return {table.attend[static_cast<int>(call.kv)], "f32 FMA"};
 }
 
 std::string choice_reason(const KernelTable& table, const CallKind& call) {
@@ -80,7 +80,7 @@ Status explain_plan(const PlanData& plan, std::string_view isa,
       KernelChoice choice = counted;
       choice.dtype = dtype;
       choice.isa = table->name;
-      choice.products = choose_kernel(*table, call).bf16_dot ? "bf16 dot" : "f32 FMA";
+      choice.products = choose_kernel(*table, call).products;
       choice.tile_rows = std::min(table->tile_rows, counted.max_rows);
       choice.reason = choice_reason(*table, call);
       found.push_back(std::move(choice));

@@ -24,7 +24,7 @@ struct CallKind {
 
 struct CallKernel {
   AttendKernel attend = nullptr;
-  bool bf16_dot = false;  // else f32 multiply-adds
+  const char* products = "";  // what it multiplies with: "f32 FMA", or the table's bf16_dot_name
 };
 
 CallKernel choose_kernel(const KernelTable& table, const CallKind& call) noexcept;

@@ -6,6 +6,7 @@
 
 #include <sstream>
 #include <stop_token>
+#include <vector>
 
 #include "attnrt/attention.hpp"
 #include "perf/cli.hpp"
@@ -35,7 +36,7 @@ SweepSettings quick(bool cold) {
 }
 
 Status measure(const SweepSettings& settings, const SweepCase& c, SweepResult& result,
-               const std::stop_token& stop = {}, const SweepCase* beside = nullptr) {
+               const std::stop_token& stop = {}) {
   ContextOptions options;
   options.num_threads = c.threads;
   Context context;
@@ -45,7 +46,7 @@ Status measure(const SweepSettings& settings, const SweepCase& c, SweepResult& r
   std::ostringstream err;
   const CommandIo io{out, err, stop, false};
   SweepRunner runner(settings);
-  return runner.measure(c, context, io, result, beside);
+  return runner.measure(c, context, io, result);
 }
 
 TEST_CASE("a cold row rotates over as many copies as the rule asks for") {
@@ -87,14 +88,33 @@ TEST_CASE("what does not fit, or is not cold, is refused before anything runs") 
   CHECK(status.message().find("to be measured") != std::string::npos);
 }
 
-TEST_CASE("two cases take turns, and the limit is the first one's") {
-  SweepCase beside = tiny_case();
-  beside.kv_len = 4000;
-  SweepResult result;
-  const Status status = measure(quick(true), tiny_case(), result, {}, &beside);
+TEST_CASE("cases and contexts take turns, each with a limit of its own") {
+  SweepCase longer = tiny_case();
+  longer.kv_len = 4000;
+  const SweepCase shape = tiny_case();
+  ContextOptions options;
+  options.num_threads = 1;
+  options.isa = "baseline";
+  Context best, baseline;
+  REQUIRE(Context::create(options, baseline).ok());
+  options.isa = {};
+  REQUIRE(Context::create(options, best).ok());
+  std::ostringstream out;
+  const CommandIo io{out, out, {}, false};
+  SweepRunner runner(quick(true));
+  const SweepEntry entries[] = {{shape, best}, {longer, best}, {shape, baseline}};
+  std::vector<SweepResult> results;
+  const Status status = runner.measure_together(entries, io, results);
   REQUIRE_MESSAGE(status.ok(), status.message());
-  CHECK(result.work.kv_bytes == work_of(tiny_case()).kv_bytes);
-  CHECK(result.beside.median > 5.0 * result.seconds.median);
+  REQUIRE(results.size() == 3);
+  CHECK(results[1].seconds.median > 5.0 * results[0].seconds.median);
+  CHECK(results[1].work.kv_bytes == 100 * results[0].work.kv_bytes);
+  CHECK(results[0].isa == best.isa());
+  CHECK(results[2].isa == "baseline");
+  for (const SweepResult& result : results) {
+    CHECK(result.limit.seconds ==
+          limit_of(result.work, {result.read_rate, result.flop_rate}).seconds);
+  }
 }
 
 TEST_CASE("ragged sequences, in pages and without") {

@@ -29,7 +29,9 @@ constinit const KernelTable kAmxKernels = {
     .name = "amx",
     .needs = kFeatureAvx512f | kFeatureAvx512bw | kFeatureAvx512cd | kFeatureAvx512dq |
              kFeatureAvx512vl | kFeatureAvx512Bf16 | kFeatureAmxTile | kFeatureAmxBf16,
+    .tile_rows = kAmxTallest,
     .attend_bf16_dot = attend_bf16_dot<Avx512Amx, AmxDot>,
+    .bf16_dot_name = "AMX bf16",
 };
 
 }  // namespace attnrt::cpu

@@ -139,6 +139,7 @@ constinit const KernelTable kAvx2Kernels = {
     .attend = {attend<Avx2, F32, F32Lines>, attend<Avx2, Bf16, Bf16Lines>,
                attend<Avx2, F16, F16Lines>},
     .attend_bf16_dot = nullptr,
+    .bf16_dot_name = nullptr,
     .merge = merge_rows<Avx2>,
     .store = store_heads<Avx2>,
     .merge_states = merge_states<Avx2>,

@@ -16,6 +16,7 @@ constinit const KernelTable kAvx512Kernels = {
     .attend = {attend<Avx512, F32, F32Lines>, attend<Avx512, Bf16, Bf16Lines>,
                attend<Avx512, F16, F16Lines>},
     .attend_bf16_dot = nullptr,
+    .bf16_dot_name = nullptr,
     .merge = merge_rows<Avx512>,
     .store = store_heads<Avx512>,
     .merge_states = merge_states<Avx512>,

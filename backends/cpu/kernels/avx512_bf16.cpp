@@ -43,6 +43,7 @@ constinit const KernelTable kAvx512Bf16Kernels = {
     .tile_rows = Avx512Bf16::kShortRows,
     .attend = {},
     .attend_bf16_dot = attend_bf16_dot<Avx512Bf16>,
+    .bf16_dot_name = "bf16 dot",
     .merge = nullptr,
     .store = nullptr,
     .merge_states = nullptr,

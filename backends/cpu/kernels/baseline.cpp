@@ -80,6 +80,7 @@ constinit const KernelTable kBaselineKernels = {
     .attend = {attend<Baseline, F32, F32Lines>, attend<Baseline, Bf16, Bf16Lines>,
                attend<Baseline, F16, F16Lines>},
     .attend_bf16_dot = nullptr,
+    .bf16_dot_name = nullptr,
     .merge = merge_rows<Baseline>,
     .store = store_heads<Baseline>,
     .merge_states = merge_states<Baseline>,

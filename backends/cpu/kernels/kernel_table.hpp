@@ -155,7 +155,8 @@ struct KernelTable {
   int32_t tile_rows = 0;  // of its tallest register tiles; 0: those of the next table
   AttendKernel attend[kDTypeCount] = {};  // by KV dtype, f32 arithmetic
   AttendKernel attend_bf16_dot =
-      nullptr;  // bf16 q and KV, p rounded to bf16; null: not worth it here
+      nullptr;                          // bf16 q and KV, p rounded to bf16; null: not worth it here
+  const char* bf16_dot_name = nullptr;  // of its instruction, for people: "bf16 dot"
   MergeKernel merge = nullptr;
   StoreKernel store = nullptr;
   MergeStatesKernel merge_states = nullptr;

@@ -21,6 +21,7 @@ KernelTable made_table(bool has_dot) {
   table.attend[static_cast<int>(DType::kBF16)] = bf16_kernel;
   table.attend[static_cast<int>(DType::kF16)] = f16_kernel;
   if (has_dot) table.attend_bf16_dot = dot_kernel;
+  if (has_dot) table.bf16_dot_name = "dot";
   return table;
 }
 
@@ -29,14 +30,14 @@ constexpr CallKind kBf16{.q = DType::kBF16, .kv = DType::kBF16};
 TEST_CASE("bf16 dot products only where table, dtypes and spec all allow them") {
   const KernelTable table = made_table(true);
   CHECK((choose_kernel(table, kBf16).attend == dot_kernel));
-  CHECK(choose_kernel(table, kBf16).bf16_dot);
+  CHECK(std::string(choose_kernel(table, kBf16).products) == "dot");
   CallKind call = kBf16;
   call.rotates_q = true;
   CHECK((choose_kernel(table, call).attend == bf16_kernel));
   call = kBf16;
   call.arithmetic = Arithmetic::kFloat32;
   CHECK((choose_kernel(table, call).attend == bf16_kernel));
-  CHECK_FALSE(choose_kernel(table, call).bf16_dot);
+  CHECK(std::string(choose_kernel(table, call).products) == "f32 FMA");
   CHECK((choose_kernel(made_table(false), kBf16).attend == bf16_kernel));
   call = kBf16;
   call.q = DType::kF32;
