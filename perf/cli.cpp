@@ -13,6 +13,7 @@
 #include "perf/replay_command.hpp"
 #include "perf/simulate_command.hpp"
 #include "perf/sweep_command.hpp"
+#include "perf/tune_command.hpp"
 
 namespace attnrt::perf {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 constexpr const char* kDescription =
     "Measures libattnrt: replay runs real serving traffic through it, sweep measures single calls, "
     "lines measures the calls that its CPU kernels are held to, simulate balances plans over "
-    "threads that this machine need not have.";
+    "threads that this machine need not have, tune compares the kernels that this machine can run.";
 
 constexpr const char* kExitCodes =
     "Exit codes: 0 done; 1 a check or the library failed; 2 bad input; 130 Ctrl-C, after what was\n"
@@ -49,7 +50,7 @@ int run_parsed(const CLI::App& app, CommandIo& io,
     refuse_empty_words(*command);
     return (*run)(io);
   }
-  return report_bad_input(io, "a subcommand is required: replay, sweep, lines or simulate");
+  return report_bad_input(io, "a subcommand is required: replay, sweep, lines, simulate or tune");
 }
 
 }  // namespace
@@ -61,17 +62,19 @@ int run_main(int argc, const char* const* argv, CommandIo& io) {
     app.set_version_flag("--version", "attnrt-perf " + std::string(Runtime::version()));
     // None is reported by run_parsed: asking here would hide which word was not understood.
     app.require_subcommand(0, 1);
-    CommandRun replay, sweep, lines, simulate;
+    CommandRun replay, sweep, lines, simulate, tune;
     CLI::App* replay_app = add_replay_command(app, replay);
     CLI::App* sweep_app = add_sweep_command(app, sweep);
     CLI::App* lines_app = add_lines_command(app, lines);
     CLI::App* simulate_app = add_simulate_command(app, simulate);
+    CLI::App* tune_app = add_tune_command(app, tune);
     app.parse(argc, argv);
     return run_parsed(app, io,
                       {{replay_app, &replay},
                        {sweep_app, &sweep},
                        {lines_app, &lines},
-                       {simulate_app, &simulate}});
+                       {simulate_app, &simulate},
+                       {tune_app, &tune}});
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error, io.out, io.err);
     return report_bad_input(io, error.what());
