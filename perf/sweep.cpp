@@ -209,8 +209,7 @@ Status SweepRunner::measure_together(std::span<const SweepEntry> entries, const 
   std::vector<const MultiplyLoop*> loops;
   for (size_t i = 0; i < entries.size(); ++i) {
     const auto& [sweep_case, context] = entries[i];
-    const Products products =
-        products_of(context.isa(), Arithmetic::kFastest, sweep_case.dtype);
+    const Products products = products_of(context.isa(), Arithmetic::kFastest, sweep_case.dtype);
     loops.push_back(&multiply_loop(context.isa(), products));
     samples.push_back({*calls[i], context, MultiplyProbe(threads, *loops.back()),
                        Repeater(settings_.repeat, steady_seconds)});

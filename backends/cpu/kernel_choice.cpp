@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The choice of a kernel, and its explanation.
+// Which kernels compute a plan's items and why.
 #include "backends/cpu/kernel_choice.hpp"
 
 #include <algorithm>
@@ -46,25 +46,14 @@ std::array<KernelChoice, kClasses.size()> count_classes(const PlanData& plan) {
 
 }  // namespace
 
-CallKernel choose_kernel(const KernelTable& table, const CallKind& call) noexcept {
-  const bool bf16 = call.q == DType::kBF16 && call.kv == DType::kBF16;
-  const bool dot = bf16 && !call.rotates_q && call.arithmetic == Arithmetic::kFastest &&
-                   table.attend_bf16_dot != nullptr;
-  if (dot) return {table.attend_bf16_dot, table.bf16_dot_name};
-  return {table.attend[static_cast<int>(call.kv)], "f32 FMA"};
-}
-
-std::string choice_reason(const KernelTable& table, const CallKind& call) {
-  if (call.q != DType::kBF16 || call.kv != DType::kBF16) {
-    return "q and the cache are not both bf16: widened to f32";
-  }
-  if (call.arithmetic == Arithmetic::kFloat32) return "the spec asks for f32 products";
-  if (call.rotates_q) return "q is rotated by the call, in f32";
+std::string choice_reason(const KernelTable& table, Arithmetic arithmetic, DType dtype) {
+  if (dtype != DType::kBF16) return "products of f32: q and the cache are not bf16";
+  if (arithmetic == Arithmetic::kFloat32) return "the spec asks for f32 products";
   const CpuFamily& family = find_family(cpu_identity());
   std::string known = *family.name == '\0' ? "" : std::string(family.name) + ": ";
   known += family.source;
   if (table.attend_bf16_dot == nullptr) return "no bf16 products in this table; " + known;
-  return "pairs of bf16 where q and the cache are bf16; " + known;
+  return "q and the cache are bf16 (f32 where the call rotates q); " + known;
 }
 
 Status explain_plan(const PlanData& plan, std::string_view isa,
@@ -75,14 +64,14 @@ Status explain_plan(const PlanData& plan, std::string_view isa,
   for (const KernelChoice& counted : count_classes(plan)) {
     if (counted.num_items == 0) continue;
     for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
-      const CallKind call{
-          .q = dtype, .kv = dtype, .rotates_q = false, .arithmetic = plan.spec.arithmetic};
+      const Arithmetic arithmetic = plan.spec.arithmetic;
+      const bool dot = uses_bf16_dot(*table, arithmetic, dtype, dtype, /*rotates_q=*/false);
       KernelChoice choice = counted;
       choice.dtype = dtype;
       choice.isa = table->name;
-      choice.products = choose_kernel(*table, call).products;
+      choice.products = dot ? table->bf16_dot_name : "f32 FMA";
       choice.tile_rows = std::min(table->tile_rows, counted.max_rows);
-      choice.reason = choice_reason(*table, call);
+      choice.reason = choice_reason(*table, arithmetic, dtype);
       found.push_back(std::move(choice));
     }
   }

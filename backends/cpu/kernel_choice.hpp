@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which kernel of a table computes a call. The executor and Runtime::explain ask here, so that they
-// cannot differ.
+// Which kernels compute a plan's items and why, for people. The rule itself is uses_bf16_dot() of
+// dispatch.hpp, which the executor asks, too.
 #pragma once
 
 #include <string>
@@ -13,24 +13,8 @@
 
 namespace attnrt::cpu {
 
-/// What the choice looks at: the kind of layer and its tensors, never batch, row count or layout,
-/// on which no result may depend.
-struct CallKind {
-  DType q = DType::kF32;
-  DType kv = DType::kF32;
-  bool rotates_q = false;  // AttendArgs::rotary_q
-  Arithmetic arithmetic = Arithmetic::kFastest;
-};
-
-struct CallKernel {
-  AttendKernel attend = nullptr;
-  const char* products = "";  // what it multiplies with: "f32 FMA", or the table's bf16_dot_name
-};
-
-CallKernel choose_kernel(const KernelTable& table, const CallKind& call) noexcept;
-
-/// Why, for people.
-std::string choice_reason(const KernelTable& table, const CallKind& call);
+/// Why calls with q and a cache of `dtype` multiply as they do on a (resolved) table.
+std::string choice_reason(const KernelTable& table, Arithmetic arithmetic, DType dtype);
 
 /// One entry for each class of the plan's items and each dtype, q and cache alike. Errors: those of
 /// resolve_table.

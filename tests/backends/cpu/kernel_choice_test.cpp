@@ -1,65 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel of a call, by its kind alone.
+// Reasons, and their agreement with the rule that the executor follows.
 #include "backends/cpu/kernel_choice.hpp"
 
 #include <doctest/doctest.h>
 
 #include <string>
+#include <vector>
+
+#include "attnrt/attention.hpp"
+#include "backends/cpu/dispatch.hpp"
 
 namespace attnrt::cpu {
 namespace {
 
-void f32_kernel(const AttendTask&) {}
-void bf16_kernel(const AttendTask&) {}
-void f16_kernel(const AttendTask&) {}
-void dot_kernel(const AttendTask&) {}
-
-KernelTable made_table(bool has_dot) {
+TEST_CASE("each way to multiply has a reason of its own") {
   KernelTable table{};
-  table.name = "made";
-  table.attend[static_cast<int>(DType::kF32)] = f32_kernel;
-  table.attend[static_cast<int>(DType::kBF16)] = bf16_kernel;
-  table.attend[static_cast<int>(DType::kF16)] = f16_kernel;
-  if (has_dot) table.attend_bf16_dot = dot_kernel;
-  if (has_dot) table.bf16_dot_name = "dot";
-  return table;
+  CHECK(choice_reason(table, Arithmetic::kFastest, DType::kF16).find("are not bf16") !=
+        std::string::npos);
+  CHECK(choice_reason(table, Arithmetic::kFloat32, DType::kBF16) ==
+        "the spec asks for f32 products");
+  CHECK(choice_reason(table, Arithmetic::kFastest, DType::kBF16)
+            .starts_with("no bf16 products in this table"));
+  table.attend_bf16_dot = [](const AttendTask&) {};
+  CHECK(choice_reason(table, Arithmetic::kFastest, DType::kBF16).starts_with("q and the cache"));
 }
 
-constexpr CallKind kBf16{.q = DType::kBF16, .kv = DType::kBF16};
-
-TEST_CASE("bf16 dot products only where table, dtypes and spec all allow them") {
-  const KernelTable table = made_table(true);
-  CHECK((choose_kernel(table, kBf16).attend == dot_kernel));
-  CHECK(std::string(choose_kernel(table, kBf16).products) == "dot");
-  CallKind call = kBf16;
-  call.rotates_q = true;
-  CHECK((choose_kernel(table, call).attend == bf16_kernel));
-  call = kBf16;
-  call.arithmetic = Arithmetic::kFloat32;
-  CHECK((choose_kernel(table, call).attend == bf16_kernel));
-  CHECK(std::string(choose_kernel(table, call).products) == "f32 FMA");
-  CHECK((choose_kernel(made_table(false), kBf16).attend == bf16_kernel));
-  call = kBf16;
-  call.q = DType::kF32;
-  CHECK((choose_kernel(table, call).attend == bf16_kernel));
-  call.kv = DType::kF16;
-  CHECK((choose_kernel(table, call).attend == f16_kernel));
-  call.kv = DType::kF32;
-  CHECK((choose_kernel(table, call).attend == f32_kernel));
-}
-
-TEST_CASE("each of these has a reason of its own") {
-  const KernelTable with = made_table(true);
-  CallKind call = kBf16;
-  CHECK(choice_reason(with, call).starts_with("pairs of bf16"));
-  CHECK(choice_reason(made_table(false), call).starts_with("no bf16 products in this table"));
-  call.arithmetic = Arithmetic::kFloat32;
-  CHECK(choice_reason(with, call) == "the spec asks for f32 products");
-  call = kBf16;
-  call.rotates_q = true;
-  CHECK(choice_reason(with, call) == "q is rotated by the call, in f32");
-  call.q = DType::kF16;
-  CHECK(choice_reason(with, call).starts_with("q and the cache are not both bf16"));
+TEST_CASE("the explanation says what runs, for every table of this machine") {
+  const std::vector<int32_t> cu_seqlens{0, 100};
+  SequenceBatch batch;
+  batch.cu_seqlens_q = cu_seqlens;
+  batch.cu_seqlens_k = cu_seqlens;
+  AttentionSpec spec;
+  spec.num_heads_q = 4;
+  spec.num_heads_kv = 1;
+  spec.head_dim = 32;
+  for (const Arithmetic arithmetic : {Arithmetic::kFastest, Arithmetic::kFloat32}) {
+    spec.arithmetic = arithmetic;
+    Plan plan;
+    REQUIRE(make_plan(spec, batch, plan).ok());
+    for (const KernelTable* listed : all_kernel_tables()) {
+      if (!can_run(*listed)) continue;
+      CAPTURE(std::string(listed->name));
+      const KernelTable* table = nullptr;
+      REQUIRE(resolve_table(listed->name, table).ok());
+      std::vector<KernelChoice> choices;
+      REQUIRE(explain_plan(*plan.data(), listed->name, choices).ok());
+      REQUIRE(choices.size() == 3);
+      for (const KernelChoice& choice : choices) {
+        const bool dot = uses_bf16_dot(*table, arithmetic, choice.dtype, choice.dtype, false);
+        CHECK((choice.products == "f32 FMA") == !dot);
+        CHECK_FALSE(choice.products.empty());
+        CHECK(choice.tile_rows > 0);
+        CHECK(choice.isa == listed->name);
+      }
+    }
+  }
 }
 
 }  // namespace
