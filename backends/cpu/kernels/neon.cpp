@@ -93,6 +93,7 @@ constinit const KernelTable kNeonKernels = {
     .name = "neon",
     .needs = 0,
     .wants = 0,
+    .tile_rows = Neon::kShortRows,
     .attend = {attend<Neon, F32, F32Lines>, attend<Neon, Bf16, Bf16Lines>,
                attend<Neon, F16, F16Lines>},
     .attend_bf16_dot = nullptr,
