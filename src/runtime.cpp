@@ -92,6 +92,7 @@ std::string Runtime::to_string() {
   const Status status = default_isa(name, reason);
   text += status.ok() ? "default isa " + name + ": " + reason + "\n"
                       : "no default isa: " + status.message() + "\n";
+  text += "chunk-invariant: always, on every isa\n";
   text += "threads " + std::to_string(num_threads()) + "\n";
   return text;
 }

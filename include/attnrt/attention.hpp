@@ -200,8 +200,11 @@ struct AttendArgs {
   AttendStats* stats = nullptr;         // optional; the reference backend leaves it alone
 };
 
-/// Computes one layer. Checks shapes, strides, pointers and the plan's largest page id in O(1)
-/// before it writes anything. Allocates nothing once the context's workspace is large enough.
+/// Computes one layer. A row's bits depend on its own sequence, the spec, the dtypes, the ISA and
+/// whether rotary_q is there: not on the batch, threads, layout or pages, nor on which of the
+/// sequence's query rows stand in the same call.
+/// Checks shapes, strides, pointers and the plan's largest page id in O(1) before it writes
+/// anything. Allocates nothing once the context's workspace is large enough.
 /// Errors: InvalidArgument, Unsupported, OutOfMemory (workspace), Cancelled.
 Status attend(Context& context, const Plan& plan, const AttendArgs& args);
 

@@ -48,7 +48,7 @@ TEST_CASE("the baseline runs everywhere and stands last; the default is one that
 TEST_CASE("to_string names version, backends, ISAs and threads") {
   const std::string text = Runtime::to_string();
   for (const char* word : {"libattnrt ", "backend cpu", "backend reference", "isa baseline",
-                           "default isa ", "threads "}) {
+                           "default isa ", "chunk-invariant: always", "threads "}) {
     CAPTURE(word);
     CHECK(text.find(word) != std::string::npos);
   }
