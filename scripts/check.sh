@@ -8,7 +8,7 @@ usage() {
   cat <<'USAGE'
 usage: scripts/check.sh [quick]
 quick: format, tidy, GCC build without warnings, tests.
-Without it, also: Clang build and tests, clang-tidy, asan, tsan, cpu-only.
+Without it, also: Clang build and tests, clang-tidy, asan, tsan, cpu-only, 64-bit ARM emulated.
 Needs what scripts/setup.sh installs, and python3, clang, clang-format, clang-tidy.
 USAGE
 }
@@ -66,4 +66,5 @@ step "clang-tidy" clang_tidy "$(newest clang-tidy)"
 step "asan" cmake --workflow --preset asan
 step "tsan" cmake --workflow --preset tsan
 step "cpu-only" cmake --workflow --preset cpu-only
+step "64-bit ARM, emulated" scripts/test_aarch64.sh
 printf '\ncheck: all steps passed\n'
