@@ -47,7 +47,13 @@ class Simulation {
     call_.items = static_cast<int64_t>(plan_.items.size());
     call_.units = schedule_.num_units;
     for (int64_t i = 0; i < call_.items; ++i) {
-      const Unit whole{i, 0, plan_.spec.num_heads_kv, 0, tokens_of(tile_of(i))};
+      if (cuts_[static_cast<size_t>(i)].head_chunks == 0) continue;
+      const Unit whole{.item = i,
+                       .kv_head_begin = 0,
+                       .kv_head_end = plan_.spec.num_heads_kv,
+                       .token_begin = 0,
+                       .token_end = tokens_of(tile_of(i)),
+                       .all_keys = cuts_[static_cast<size_t>(i)].all_keys};
       call_.item_cost += static_cast<double>(cpu::unit_cost(plan_, whole));
     }
     return call_;
@@ -81,7 +87,7 @@ class Simulation {
   double finish(int64_t index) {
     const Unit unit = cpu::unit_at(plan_, schedule_, index);
     const PlanTile& tile = tile_of(unit.item);
-    if (tile.num_items == 1) return 0.0;
+    if (unit.all_keys) return 0.0;
     const int64_t rows =
         int64_t{tokens_of(tile)} * (plan_.spec.num_heads_q / plan_.spec.num_heads_kv);
     const auto each = static_cast<double>(merge_cost(rows, tile.num_splits));

@@ -35,7 +35,7 @@ struct PlanTile {
 };
 
 /// A unit of parallel work: consecutive splits of one tile, all KV heads. Backends may cut it by
-/// heads and rows, never by keys.
+/// heads and rows, never by keys, or run all items of a tile as one, without partials.
 struct PlanItem {
   int32_t tile = 0;
   int32_t split_begin = 0;  // absolute split numbers; keys are clipped to the tile's range

@@ -150,7 +150,7 @@ class AttendRun {
       task.partial = &target;
       task.partial_first_split = 0;
       clear_unseen_splits(target, tile, item, unit, keys);
-    } else if (tile.num_items > 1) {
+    } else if (!unit.all_keys) {
       task.partial = &target;
       task.partial_first_split = tile.first_split;
     }
@@ -159,7 +159,7 @@ class AttendRun {
       kernel_(task);
     }
     ++worker.stats.units;
-    if (caller_merges || tile.num_items == 1) return;
+    if (caller_merges || unit.all_keys) return;
     const Stopwatch watch(worker.timed ? &worker.stats.merge_ns : nullptr);
     finish_merge_groups(tile, unit, target, worker.scratch);
   }
@@ -263,8 +263,8 @@ class AttendRun {
   // for those after it.
   void clear_unseen_splits(const PartialTarget& target, const PlanTile& tile, const PlanItem& item,
                            const Unit& unit, const KeyRange& keys) const {
-    const bool first = item.split_begin == tile.first_split;
-    const bool last = item.split_end == tile.first_split + tile.num_splits;
+    const bool first = unit.all_keys || item.split_begin == tile.first_split;
+    const bool last = unit.all_keys || item.split_end == tile.first_split + tile.num_splits;
     const int32_t begin = first ? 0 : item.split_begin;
     const int32_t end = last ? args_.partial.num_splits : item.split_end;
     const int32_t seen_begin = keys.end == 0 ? end : keys.begin / kSplitKeys;

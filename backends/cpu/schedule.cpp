@@ -23,6 +23,11 @@ constexpr double kUnitsInAll = 64.0;
 // Tiles are not cut into pieces of fewer rows: to read or pack K and V costs as much as 8 rows.
 constexpr int64_t kMinRowsPerUnit = 16;
 
+// Tiles whose items may run one after the other: pieces of this many rows, and as many pieces for a
+// worker as leave the last one waiting for a few percent of the time.
+constexpr int64_t kPieceRows = 64;
+constexpr double kPiecesPerWorker = 8.0;
+
 // Work that pays for one more worker, 10 us of it: to wake a thread costs the caller 5 us, and 40
 // us pass before it takes its first unit if it had gone to sleep (measured on two virtual cores).
 constexpr double kWorkerCost = 6000.0;
@@ -38,16 +43,13 @@ int64_t tile_rows(const PlanData& plan, const PlanTile& tile) noexcept {
          (plan.spec.num_heads_q / plan.spec.num_heads_kv);
 }
 
-// Items of one tile meet in one merge and are not cut by rows.
 int64_t most_row_chunks(const PlanData& plan, const PlanTile& tile) noexcept {
-  if (tile.num_items > 1) return 1;
   return std::clamp<int64_t>(tile_rows(plan, tile) / kMinRowsPerUnit, 1,
                              tile.token_end - tile.token_begin);
 }
 
 // What the last item of the tile does besides, for one KV head.
 int64_t merge_of(const PlanData& plan, const PlanTile& tile) noexcept {
-  if (tile.num_items == 1) return 0;
   return merge_cost(tile_rows(plan, tile), tile.num_splits);
 }
 
@@ -55,17 +57,36 @@ int64_t round_up(double pieces) noexcept {
   return static_cast<int64_t>(std::ceil(std::min(pieces, 0x1p31)));
 }
 
-ItemCut cut_item(const PlanData& plan, int64_t item, double pieces) noexcept {
+// An item, or a whole tile, that should become this many units. Items of one tile meet in one merge
+// and are not cut by rows.
+ItemCut cut_into(const PlanData& plan, const PlanTile& tile, bool all_keys,
+                 double pieces) noexcept {
   const int64_t heads = plan.spec.num_heads_kv;
-  ItemCut cut{0, 1, 1};
+  ItemCut cut{0, 1, 1, all_keys};
   if (pieces <= 1.0) return cut;
   const uint64_t chunks = std::bit_ceil(static_cast<uint64_t>(round_up(pieces)));
   cut.head_chunks = static_cast<int32_t>(std::min(heads, static_cast<int64_t>(chunks)));
   const int64_t with_rows = round_up(pieces * (kRowUnitsLeft / kUnitsLeft));
-  if (with_rows <= heads) return cut;
-  cut.row_chunks = static_cast<int32_t>(
-      std::min(div_up(with_rows, heads), most_row_chunks(plan, tile_of(plan, item))));
+  if (!all_keys || with_rows <= heads) return cut;
+  cut.row_chunks =
+      static_cast<int32_t>(std::min(div_up(with_rows, heads), most_row_chunks(plan, tile)));
   return cut;
+}
+
+double tile_cost(const PlanTile& tile, int64_t rows) noexcept {
+  return static_cast<double>(attend_cost(rows, int64_t{tile.key_end} - tile.key_begin));
+}
+
+// Whether all items of a tile run as one. Not if a worker then had few pieces to choose from:
+// tiles of a few rows with all their KV heads, because they are bound by memory and the heads of a
+// page lie side by side, taller ones cut by heads and rows.
+bool runs_as_one(const PlanData& plan, const PlanTile& tile, double total,
+                 double workers) noexcept {
+  if (tile.num_items == 1 || workers <= 1.0) return true;
+  const int64_t rows = tile_rows(plan, tile);
+  const double piece = rows > kPieceRows ? tile_cost(tile, std::min(rows, kPieceRows))
+                                         : tile_cost(tile, rows) * plan.spec.num_heads_kv;
+  return piece * kPiecesPerWorker * workers <= total;
 }
 
 // Where piece `part` of `parts` begins. Pieces fall in size, from 3/2 to 1/2 of their mean, so that
@@ -83,24 +104,33 @@ Schedule make_schedule(const PlanData& plan, int32_t num_threads, void* memory) 
   Schedule schedule;
   schedule.cuts = static_cast<ItemCut*>(memory);
   schedule.num_items = static_cast<int64_t>(plan.items.size());
-  // Of one KV head each; doubles, because the costs of 2^31 queries times heads pass int64.
-  double left = 0.0;
-  for (const PlanItem& item : plan.items) left += static_cast<double>(item.cost);
+  // Doubles, because the costs of 2^31 queries times heads pass int64.
   const double heads = plan.spec.num_heads_kv;
-  schedule.num_workers = static_cast<int32_t>(
-      std::clamp(left * heads / kWorkerCost, 1.0, static_cast<double>(num_threads)));
+  double total = 0.0;
+  for (const PlanItem& item : plan.items) total += static_cast<double>(item.cost) * heads;
+  schedule.num_workers =
+      static_cast<int32_t>(std::clamp(total / kWorkerCost, 1.0, static_cast<double>(num_threads)));
   const double workers = schedule.num_workers;
-  const double least = left * heads / (kUnitsInAll * workers);
+  const double least = total / (kUnitsInAll * workers);
+  double left = total;
   for (int64_t i = 0; i < schedule.num_items; ++i) {
-    const auto cost = static_cast<double>(plan.items[static_cast<size_t>(i)].cost);
-    const double most = std::max(least, left * heads / (kUnitsLeft * workers));
-    const double merge = static_cast<double>(merge_of(plan, tile_of(plan, i)));
+    const PlanItem& item = plan.items[static_cast<size_t>(i)];
+    const PlanTile& tile = tile_of(plan, i);
+    const double most = std::max(least, left / (kUnitsLeft * workers));
     ItemCut& cut = schedule.cuts[i];
-    cut = cut_item(plan, i, schedule.num_workers > 1 ? (cost + merge) * heads / most : 1.0);
+    if (!runs_as_one(plan, tile, total, workers)) {
+      const double merge = static_cast<double>(merge_of(plan, tile));
+      cut = cut_into(plan, tile, false, (static_cast<double>(item.cost) + merge) * heads / most);
+    } else if (item.split_begin == tile.first_split) {
+      const double cost = tile_cost(tile, tile_rows(plan, tile));
+      cut = cut_into(plan, tile, true, workers > 1.0 ? cost * heads / most : 1.0);
+    } else {
+      cut = {0, 0, 0, true};
+    }
     cut.first_unit = schedule.num_units;
     schedule.num_units += int64_t{cut.head_chunks} * cut.row_chunks;
     schedule.merge_chunks = std::max(schedule.merge_chunks, cut.head_chunks);
-    left -= cost;
+    left -= static_cast<double>(item.cost) * heads;
   }
   return schedule;
 }
@@ -112,6 +142,7 @@ Unit unit_at(const PlanData& plan, const Schedule& schedule, int64_t index) noex
   const ItemCut& cut = after[-1];
   Unit unit;
   unit.item = after - 1 - schedule.cuts;
+  unit.all_keys = cut.all_keys;
   const int64_t part = index - cut.first_unit;
   const int64_t head_chunk = part % cut.head_chunks;
   const int64_t row_chunk = part / cut.head_chunks;
@@ -130,8 +161,12 @@ KeyRange unit_keys(const PlanData& plan, const Unit& unit) noexcept {
   const PlanSequence& seq = plan.sequences[static_cast<size_t>(tile.seq)];
   const int64_t first = int64_t{seq.q_start} + tile.token_begin + unit.token_begin;
   const int64_t last = int64_t{seq.q_start} + tile.token_begin + unit.token_end - 1;
-  int64_t begin = std::max<int64_t>(tile.key_begin, int64_t{item.split_begin} * kSplitKeys);
-  int64_t end = std::min<int64_t>(tile.key_end, int64_t{item.split_end} * kSplitKeys);
+  int64_t begin = tile.key_begin;
+  int64_t end = tile.key_end;
+  if (!unit.all_keys) {
+    begin = std::max(begin, int64_t{item.split_begin} * kSplitKeys);
+    end = std::min(end, int64_t{item.split_end} * kSplitKeys);
+  }
   if (plan.spec.window_left >= 0) begin = std::max(begin, first - plan.spec.window_left);
   if (plan.spec.window_right >= 0) end = std::min(end, last + plan.spec.window_right + 1);
   if (begin >= end) return {0, 0};

@@ -10,11 +10,14 @@
 
 namespace attnrt::cpu {
 
-/// How one item is cut: ranges of KV heads times ranges of tokens of its tile.
+/// How one item is cut: ranges of KV heads times ranges of tokens of its tile. Where few workers
+/// are busy without it, all items of a tile run as one, so that there is nothing to merge: then the
+/// item at the tile's first split has their units, and the others have none.
 struct ItemCut {
   int64_t first_unit;
-  int32_t head_chunks;  // a power of two, or every head by itself
+  int32_t head_chunks;  // a power of two, or every head by itself; 0: no units
   int32_t row_chunks;
+  bool all_keys;  // of the tile
 };
 
 /// Units in the order in which they are to be taken. Items come largest first, and a unit is at
@@ -34,6 +37,7 @@ struct Unit {
   int64_t item;
   int32_t kv_head_begin, kv_head_end;
   int32_t token_begin, token_end;
+  bool all_keys = false;  // of the tile, not only of the item: nothing to merge
 };
 
 /// Bytes, 8-byte aligned, that make_schedule writes.
@@ -45,7 +49,8 @@ Schedule make_schedule(const PlanData& plan, int32_t num_threads, void* memory) 
 /// O(log items). 0 <= index < num_units.
 Unit unit_at(const PlanData& plan, const Schedule& schedule, int64_t index) noexcept;
 
-/// Keys of the item that tokens of the unit see: a piece of a causal tile ends earlier.
+/// Keys of the item (or of its tile) that tokens of the unit see: a piece of a causal tile ends
+/// earlier.
 KeyRange unit_keys(const PlanData& plan, const Unit& unit) noexcept;
 
 /// attend_cost of all KV heads of the unit.

@@ -36,6 +36,11 @@ TEST_CASE("one thread does everything and is balanced") {
   CHECK(call.balance() == doctest::Approx(1.0));
   CHECK(call.largest_cost == doctest::Approx(call.cost));
   CHECK(call.cut_percent() == doctest::Approx(0.0));
+  CHECK(call.merge_cost == 0.0);  // runs its tiles as one
+}
+
+TEST_CASE("every split of a tile that runs in parallel is merged once") {
+  const SimulatedCall call = simulate_call(planned({{1, 5000}, {1, 100}}), 16);
   CHECK(call.merge_cost == static_cast<double>(8 * merge_cost(4, 10)));
 }
 

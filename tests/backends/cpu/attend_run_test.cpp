@@ -50,6 +50,10 @@ TEST_CASE("stats tell units, time over keys, and time in merges only where there
     CHECK(one_split.attend_ns > 0);
     CHECK(one_split.merge_ns == 0);
     const AttendStats many_splits = stats_of(64 * kSplitKeys, threads);
+    if (threads == 1) {  // runs its tiles as one
+      CHECK(many_splits.merge_ns == 0);
+      continue;
+    }
     CHECK(many_splits.units > one_split.units);
     CHECK(many_splits.merge_ns > 0);
     CHECK(many_splits.attend_ns > many_splits.merge_ns);

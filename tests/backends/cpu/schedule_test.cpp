@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "src/plan_cost.hpp"
@@ -61,18 +62,27 @@ void check_cover(const AttentionSpec& spec, int32_t threads) {
   const auto chunks = static_cast<size_t>(cut.schedule.merge_chunks);
   std::vector<int32_t> seen(data.items.size() * heads * tokens);
   std::vector<int32_t> arrived(data.tiles.size() * chunks);
+  std::vector<bool> as_one(data.tiles.size());
   for (int64_t u = 0; u < cut.schedule.num_units; ++u) {
     const Unit unit = cut.unit(u);
     CHECK(unit.token_begin < unit.token_end);
     CHECK(unit.kv_head_begin < unit.kv_head_end);
-    for (int32_t h = unit.kv_head_begin; h < unit.kv_head_end; ++h) {
-      for (int32_t t = unit.token_begin; t < unit.token_end; ++t) {
-        ++seen[(static_cast<size_t>(unit.item) * heads + static_cast<size_t>(h)) * tokens +
-               static_cast<size_t>(t)];
+    const auto tile = static_cast<size_t>(data.items[static_cast<size_t>(unit.item)].tile);
+    for (size_t i = 0; i < data.items.size(); ++i) {
+      const bool part_of_it = std::cmp_equal(i, unit.item) ||
+                              (unit.all_keys && std::cmp_equal(data.items[i].tile, tile));
+      if (!part_of_it) continue;
+      for (int32_t h = unit.kv_head_begin; h < unit.kv_head_end; ++h) {
+        for (int32_t t = unit.token_begin; t < unit.token_end; ++t) {
+          ++seen[(i * heads + static_cast<size_t>(h)) * tokens + static_cast<size_t>(t)];
+        }
       }
     }
-    const auto tile = static_cast<size_t>(data.items[static_cast<size_t>(unit.item)].tile);
-    if (data.tiles[tile].num_items == 1) continue;
+    as_one[tile] = unit.all_keys;
+    if (unit.all_keys) {
+      CHECK(unit_keys(data, unit).begin == data.tiles[tile].key_begin);
+      continue;
+    }
     const MergeChunks merges = merge_chunks_of(data, cut.schedule, unit);
     CHECK(head_at(spec.num_heads_kv, merges.begin, cut.schedule.merge_chunks) ==
           unit.kv_head_begin);
@@ -91,7 +101,7 @@ void check_cover(const AttentionSpec& spec, int32_t threads) {
     }
   }
   for (size_t t = 0; t < data.tiles.size(); ++t) {
-    if (data.tiles[t].num_items == 1) continue;
+    if (as_one[t]) continue;
     for (size_t c = 0; c < chunks; ++c) CHECK(arrived[t * chunks + c] == data.tiles[t].num_items);
   }
 }
@@ -105,10 +115,30 @@ TEST_CASE("units cover every item, KV head and token exactly once, and meet in m
 TEST_CASE("costs of units add up to those of their items, as far as rows are not cut") {
   const CutBatch cut({{1, 3000}, {2, 6000}}, llama_spec(), 16);
   int64_t units = 0;
-  for (int64_t u = 0; u < cut.schedule.num_units; ++u) units += unit_cost(cut.data(), cut.unit(u));
+  for (int64_t u = 0; u < cut.schedule.num_units; ++u) {
+    CHECK(!cut.unit(u).all_keys);
+    units += unit_cost(cut.data(), cut.unit(u));
+  }
   int64_t items = 0;
   for (const PlanItem& item : cut.data().items) items += 8 * item.cost;
   CHECK(units == items);
+}
+
+TEST_CASE("tiles run as one where few workers are busy without their splits") {
+  std::vector<std::pair<int32_t, int32_t>> batch(32, {1, 4096});
+  const CutBatch two(batch, llama_spec(), 2);
+  REQUIRE(two.plan.num_items() > 32);
+  for (int64_t u = 0; u < two.schedule.num_units; ++u) CHECK(two.unit(u).all_keys);
+  CHECK(unit_keys(two.data(), two.unit(0)).end == 4096);
+  CHECK(two.schedule.num_units < 64);
+  const CutBatch many(batch, llama_spec(), 16);
+  for (int64_t u = 0; u < many.schedule.num_units; ++u) CHECK(!many.unit(u).all_keys);
+
+  const std::vector<std::pair<int32_t, int32_t>> chunk{{128, 16384}};
+  const CutBatch tall(chunk, llama_spec(), 2);
+  REQUIRE(tall.plan.num_items() > 2);
+  for (int64_t u = 0; u < tall.schedule.num_units; ++u) CHECK(tall.unit(u).all_keys);
+  CHECK(!CutBatch(chunk, llama_spec(), 16).unit(0).all_keys);
 }
 
 TEST_CASE("pieces of a causal tile fall in size and end at the last key that their tokens see") {
@@ -127,9 +157,9 @@ TEST_CASE("pieces of a causal tile fall in size and end at the last key that the
   CHECK(cut.unit(0).token_end - cut.unit(0).token_begin > before);
 }
 
-TEST_CASE("one thread takes whole items") {
+TEST_CASE("one thread takes whole tiles") {
   const CutBatch cut(kMixed, llama_spec(), 1);
-  CHECK(cut.schedule.num_units == cut.plan.num_items());
+  CHECK(std::cmp_equal(cut.schedule.num_units, cut.data().tiles.size()));
 }
 
 TEST_CASE("a short call wakes no more workers than have 10 us of work each") {
