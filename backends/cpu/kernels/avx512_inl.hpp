@@ -100,17 +100,18 @@ struct Avx512 : Portable<xsimd::avx512bw> {
   static float reduce_add(Vec x) { return _mm512_reduce_add_ps(x); }
 
   // vreduceps gives 0 for -inf and vscalefps 2^-inf = 0, so neither limit needs a test.
+  template <int kDegree>
   static Vec exp2(Vec x) {
     const __m512 fraction = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT);
     const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
-    return _mm512_scalef_ps(exp2_fraction(fraction), n);
+    return _mm512_scalef_ps(exp2_fraction<kDegree>(fraction), n);
   }
   // The bound keeps -inf - -inf out; it is the second operand that NaN comes from.
   static Vec exp(Vec x) {
     const __m512 bounded = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);
     const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(bounded, _mm512_set1_ps(kLog2E)),
                                           _MM_FROUND_TO_NEAREST_INT);
-    const Vec y = exp2_fraction(exp_remainder(bounded, n) * Vec(kLog2E));
+    const Vec y = exp2_fraction<6>(exp_remainder(bounded, n) * Vec(kLog2E));
     return _mm512_scalef_ps(y, n);
   }
 

@@ -31,7 +31,7 @@ struct AttendScratch {
   int64_t rescale;        // [rows] factor for acc at this block
   int64_t total_ref;      // [rows]
   int64_t total_sum;      // [rows]
-  int64_t visible_begin;  // [rows] int32, by token
+  int64_t visible_begin;  // [rows] int32
   int64_t visible_end;    // [rows] int32
   int64_t key_lines;      // [dim padded][kBlockKeys] of f32, or fewer bytes
   int64_t value_lines;    // [kBlockKeys][dim_v padded], likewise
@@ -49,7 +49,7 @@ static inline constexpr AttendScratch attend_scratch(int64_t rows, int32_t head_
                                                      int32_t head_dim_v) noexcept {
   const int64_t dim = padded(head_dim);
   const int64_t dim_v = padded(head_dim_v);
-  const int64_t row_floats = padded(rows);
+  const int64_t row_floats = padded(rows) + kLineFloats;  // whole vectors from any row on
   AttendScratch s{};
   s.q = 0;
   s.acc = s.q + rows * dim;

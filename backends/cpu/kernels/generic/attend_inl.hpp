@@ -60,6 +60,8 @@ class AttendRun {
   using Operand = typename Lines::Operand;
   using Stored = typename Lines::Stored;
   static constexpr int kOperandSteps = Lines::kDot ? 2 : 1;
+  // Their queries, scores and columns of K share L1.
+  static constexpr int32_t kRowsAtOnce = Matrix::kPresent ? kChunkRows : kChunkRows / 2;
 
  public:
   explicit AttendRun(const AttendTask& task)
@@ -91,8 +93,8 @@ class AttendRun {
   }
 
   void run() {
-    for (int32_t token = 0; token < task_.tokens; ++token) {
-      visible_interval(task_, token, visible_begin_[token], visible_end_[token]);
+    for (int32_t row = 0; row < rows_; ++row) {
+      visible_interval(task_, row / task_.group, visible_begin_[row], visible_end_[row]);
     }
     __builtin_memset(zeros_, 0, static_cast<size_t>(dim_ > dim_v_ ? dim_ : dim_v_) * sizeof(float));
     for (int32_t head = task_.kv_head_begin; head < task_.kv_head_end; head += heads_at_once_) {
@@ -254,7 +256,7 @@ class AttendRun {
       const int32_t chunk = row;
       for (int32_t height = 0; row < rows_; row += height) {
         height = tile_height<Isa>(rows_ - row);
-        if (row + height > chunk + kChunkRows) break;
+        if (row + height > chunk + kRowsAtOnce) break;
         const RowTile tile = tile_at(keys, row, height);
         if (tile.first < tile.last) tiles[count++] = tile;
       }
@@ -274,11 +276,10 @@ class AttendRun {
   [[nodiscard]] RowTile tile_at(const BlockKeys& keys, int32_t row, int32_t height) const {
     const int32_t begin = keys.begin + keys.first;
     const int32_t end = keys.begin + keys.last;
-    const int32_t top = row / task_.group;
-    const int32_t bottom = (row + height - 1) / task_.group;
-    const int32_t first = visible_begin_[top] > begin ? visible_begin_[top] : begin;
+    const int32_t bottom = row + height - 1;
+    const int32_t first = visible_begin_[row] > begin ? visible_begin_[row] : begin;
     const int32_t last = visible_end_[bottom] < end ? visible_end_[bottom] : end;
-    const bool uniform = visible_begin_[bottom] <= first && visible_end_[top] >= last;
+    const bool uniform = visible_begin_[bottom] <= first && visible_end_[row] >= last;
     return {row, height, first - keys.begin, last - keys.begin, uniform};
   }
 
@@ -310,15 +311,15 @@ class AttendRun {
   }
 
   [[nodiscard]] RowBlock row_block(const BlockKeys& keys, int32_t head, int32_t row) const {
-    const int32_t token = row / task_.group;
-    const int32_t first = visible_begin_[token] - keys.begin;
-    const int32_t last = visible_end_[token] - keys.begin;
+    const int32_t first = visible_begin_[row] - keys.begin;
+    const int32_t last = visible_end_[row] - keys.begin;
     RowBlock block;
     block.first = first > 0 ? first : 0;
     block.last = last < kBlockKeys ? last : kBlockKeys;
     block.distance = 0.0f;
     block.slope = 0.0f;
     if (task_.alibi != nullptr) {
+      const int32_t token = row / task_.group;
       block.distance = static_cast<float>(int64_t{task_.q_position} + token - keys.begin);
       block.slope = task_.alibi[query_head(head * rows_ + row)];
     }
@@ -328,22 +329,31 @@ class AttendRun {
   void weigh_tiles(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile* tiles,
                    int32_t count) {
     constexpr int32_t kKeys = Matrix::kWeighKeys;
-    alignas(64) float maxima[kChunkRows] = {};
+    const auto lanes_begin = [](const RowTile& tile) { return tile.first / kKeys * kKeys; };
+    const auto lanes_end = [](const RowTile& tile) {
+      return (tile.last + kKeys - 1) / kKeys * kKeys;
+    };
+    alignas(64) float maxima[kChunkRows];
+    const int64_t state = int64_t{head} * rows_ + chunk;
+    const int32_t rows = tiles[count - 1].row + tiles[count - 1].height - chunk;
+    for (int32_t i = 0; i < kChunkRows; i += Isa::kLanes) {
+      typename Isa::Vec(-kInfinity).store_aligned(maxima + i);
+    }
     for (int32_t i = 0; i < count; ++i) {
       const RowTile& tile = tiles[i];
-      const int32_t begin = tile.first / kKeys * kKeys;
-      const int32_t end = (tile.last + kKeys - 1) / kKeys * kKeys;
-      const int64_t state = int64_t{head} * rows_ + tile.row;
-      float* scores = scores_ + (tile.row - chunk) * kBlockKeys;
-      for (int32_t r = 0; r < tile.height; ++r) {
-        maxima[r] = score_row<Isa>(task_, row_block(keys, head, tile.row + r), begin, end,
-                                   scores + r * kBlockKeys);
+      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
+        maxima[row - chunk] = score_row<Isa>(task_, row_block(keys, head, row), lanes_begin(tile),
+                                             lanes_end(tile), scores_ + (row - chunk) * kBlockKeys);
       }
-      raise_refs<Isa>(maxima, tile.height,
-                      {lane_sums_ + state * kLineFloats, ref_ + state, rescale_ + state});
-      for (int32_t r = 0; r < tile.height; ++r) {
-        weigh_row<Isa, Lines, Kv>(begin, end, ref_[state + r], rescale_[state + r],
-                                  lane_sums_ + (state + r) * kLineFloats, scores + r * kBlockKeys);
+    }
+    raise_refs<Isa>(maxima, rows, ref_ + state, rescale_ + state);
+    for (int32_t i = 0; i < count; ++i) {
+      const RowTile& tile = tiles[i];
+      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
+        const int64_t at = int64_t{head} * rows_ + row;
+        weigh_row<Isa, Lines, Kv>(lanes_begin(tile), lanes_end(tile), ref_[at], rescale_[at],
+                                  lane_sums_ + at * kLineFloats,
+                                  scores_ + (row - chunk) * kBlockKeys);
       }
     }
   }
@@ -393,9 +403,8 @@ class AttendRun {
   void value_rows(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile& tile,
                   int32_t column, int32_t width) {
     for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
-      const int32_t token = row / task_.group;
-      const int32_t first = visible_begin_[token] - block_begin_;
-      const int32_t last = visible_end_[token] - block_begin_;
+      const int32_t first = visible_begin_[row] - block_begin_;
+      const int32_t last = visible_end_[row] - block_begin_;
       const ValueRange<Lines> range{block, column, first > tile.first ? first : tile.first,
                                     last < tile.last ? last : tile.last};
       const int64_t state = int64_t{head} * rows_ + row;
@@ -440,9 +449,8 @@ class AttendRun {
       const bool all = tile.uniform && begin == tile.first && end == tile.last;
       if (!all && !values_finite<Isa>(block, begin, end, columns)) {
         for (int32_t r = 0; r < tile.height; ++r) {
-          const int32_t token = (tile.row + r) / task_.group;
-          const int32_t first = visible_begin_[token] - block_begin_;
-          const int32_t last = visible_end_[token] - block_begin_;
+          const int32_t first = visible_begin_[tile.row + r] - block_begin_;
+          const int32_t last = visible_end_[tile.row + r] - block_begin_;
           matrix_.values_of_row(p, r, first > tile.first ? first : tile.first,
                                 last < tile.last ? last : tile.last, acc);
         }

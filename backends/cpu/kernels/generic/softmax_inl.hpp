@@ -20,13 +20,6 @@ struct RowBlock {
   float slope;          // ALiBi
 };
 
-// Where the states of consecutive rows begin: sums are kept per lane until the split ends.
-struct RowStates {
-  float* lane_sums;  // [rows][kLineFloats]
-  float* ref;
-  float* rescale;
-};
-
 template <class Isa>
 inline typename Isa::Vec lane_numbers(int32_t lane) {
   using Vec = typename Isa::Vec;
@@ -78,26 +71,18 @@ inline float score_row(const AttendTask& task, const RowBlock& row, int32_t begi
 }
 
 // Moves the references of `count` rows up to their new maxima; rows of lower or NaN ones stay, and
-// so does -inf, "nothing seen yet".
+// so does -inf, "nothing seen yet". Whole vectors: maxima beyond the rows are -inf, and the arrays
+// go on for a vector, where only rescale changes.
 template <class Isa>
-inline void raise_refs(const float* maxima, int32_t count, const RowStates& states) {
+inline void raise_refs(const float* maxima, int32_t count, float* refs, float* rescales) {
   using Vec = typename Isa::Vec;
-  constexpr int32_t kLanes = Isa::kLanes;
-  for (int32_t i = 0; i < count; i += kLanes) {
-    const int n = count - i < kLanes ? count - i : kLanes;
-    const Vec old = n == kLanes ? Vec::load_unaligned(states.ref + i)
-                                : load_part<Isa>(F32{}, states.ref + i, n);
-    const Vec largest = Vec::load_unaligned(maxima + i);
+  for (int32_t i = 0; i < count; i += Isa::kLanes) {
+    const Vec old = Vec::load_unaligned(refs + i);
+    const Vec largest = Vec::load_aligned(maxima + i);
     const auto higher = largest > old;
     const Vec ref = xsimd::select(higher, largest, old);
-    const Vec rescale = xsimd::select(higher, Isa::exp(old - ref), Vec(1.0f));
-    if (n == kLanes) {
-      ref.store_unaligned(states.ref + i);
-      rescale.store_unaligned(states.rescale + i);
-    } else {
-      store_part<Isa>(F32{}, states.ref + i, n, ref);
-      store_part<Isa>(F32{}, states.rescale + i, n, rescale);
-    }
+    ref.store_unaligned(refs + i);
+    xsimd::select(higher, Isa::exp(old - ref), Vec(1.0f)).store_unaligned(rescales + i);
   }
 }
 
@@ -113,8 +98,10 @@ inline void weigh_row(int32_t begin, int32_t end, float row_ref, float rescale, 
   Vec sum = Vec::load_aligned(lane_sums) * Vec(rescale);
   for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
     const Vec x = Vec::load_aligned(scores + lane) - ref;
-    // 16-bit K and V are coarser than what the shorter form loses.
-    const Vec p = sizeof(typename Kv::Stored) == 4 ? Isa::exp(x) : Isa::exp2(x * Vec(kLog2E));
+    // 16-bit K and V are coarser than what the shorter forms lose; p of a dot is rounded anyway.
+    constexpr int kDegree = Lines::kDot ? 4 : 5;
+    const Vec p = sizeof(typename Kv::Stored) == 4 ? Isa::exp(x)
+                                                   : Isa::template exp2<kDegree>(x * Vec(kLog2E));
     sum = sum + p;
     if constexpr (Lines::kDot) {
       Isa::store(Bf16{}, reinterpret_cast<uint16_t*>(scores) + lane, p);

@@ -113,8 +113,8 @@ struct ValueRange {
 // The line of a key, for 16 dims from `column` on.
 template <class Lines>
 inline const typename Lines::Stored* value_line(const ValueRange<Lines>& range, int32_t key) {
-  const int32_t piece = key / kLineColumns;
-  const int32_t line = (key - piece * kLineColumns) / Lines::kInterleave;
+  const uint32_t piece = static_cast<uint32_t>(key) / kLineColumns;
+  const uint32_t line = static_cast<uint32_t>(key) % kLineColumns / Lines::kInterleave;
   return range.block.v[piece] + range.column * range.block.v_stride + line * line_elements<Lines>();
 }
 
