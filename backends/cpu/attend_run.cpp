@@ -199,7 +199,7 @@ class AttendRun {
     task.rotary_q_constant = args_.rotary_q_constant;
     task.rotary_q_base = seq.q_start;
     task.out = output_at(row);
-    task.ahead = prefetches_next_block();
+    task.ahead = !task.kv.packed16 || prefetches_next_block();
     task.scratch = scratch;
     return task;
   }

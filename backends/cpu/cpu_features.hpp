@@ -26,7 +26,7 @@ enum CpuFeature : uint32_t {
   kFeatureAmxInt8 = 1u << 12,
 };
 
-/// Whether software should ask for the next block of K and V. Emerald Rapids: from 18 to 30 GB/s a
+/// Whether software should ask for the next block of packed16 pages, too. Emerald Rapids: from 18 to 30 GB/s a
 /// core with it. Zen 5 brings more by itself (25.4 GB/s a core without, 23.1 with: its misses that
 /// software asks for share few buffers).
 bool prefetches_next_block() noexcept;

@@ -100,6 +100,15 @@ inline void put_keys(const typename Isa::Vec* pair, int32_t dword, int part,
   }
 }
 
+// kLanes x kLanes dwords of kLanes keys, from row pointers at the first of them on.
+template <class Isa, class Lines, class Kv>
+inline void pack_key_square(const float* const* rows, int32_t dword, int part,
+                            typename Lines::Stored* to) {
+  typename Isa::Vec pair[Isa::kLanes];
+  Isa::transpose(rows, pair);
+  put_keys<Isa, Lines, Kv>(pair, dword, part, to);
+}
+
 // Rows of one piece of K, from the head's first dim on, to its lines. The last dims go through a
 // copy that ends where the rows do; padding dims become 0.
 template <class Isa, class Lines, class Kv>
@@ -108,29 +117,31 @@ inline void pack_key_piece(const char* const* rows, int32_t dim, Ahead& ahead,
   using Stored = typename Kv::Stored;
   constexpr int kLanes = Isa::kLanes;
   constexpr int kDims = kLanes * 4 / static_cast<int>(sizeof(Stored));
-  const int32_t dwords =
-      static_cast<int32_t>(padded(dim) * static_cast<int64_t>(sizeof(Stored)) / 4);
-  for (int32_t dword = 0; dword < dwords; dword += kLanes) {
-    const int32_t d = dword * 4 / static_cast<int32_t>(sizeof(Stored));
-    ahead.template lines<4>();
+  const float* at[kLanes];
+  int32_t d = 0;
+  for (; d + kDims <= dim; d += kDims) {
     for (int part = 0; part < parts<Isa>(); ++part) {
-      const float* at[kLanes];
-      Stored staged[kLanes][kDims];
+      ahead.template lines<4>();
       for (int i = 0; i < kLanes; ++i) {
         const auto* row = reinterpret_cast<const Stored*>(rows[part * kLanes + i]) + d;
         at[i] = reinterpret_cast<const float*>(row);
-        if (d + kDims <= dim) continue;
-        for (int j = 0; j < kDims; ++j) staged[i][j] = d + j < dim ? row[j] : Stored{0};
-        at[i] = reinterpret_cast<const float*>(staged[i]);
       }
-      typename Isa::Vec pair[kLanes];
-      Isa::transpose(at, pair);
-      put_keys<Isa, Lines, Kv>(pair, dword, part, to);
+      pack_key_square<Isa, Lines, Kv>(at, d / kDims * kLanes, part, to);
     }
+  }
+  if (d == dim) return;
+  for (int part = 0; part < parts<Isa>(); ++part) {
+    Stored staged[kLanes][kDims] = {};
+    for (int i = 0; i < kLanes; ++i) {
+      const auto* row = reinterpret_cast<const Stored*>(rows[part * kLanes + i]);
+      for (int j = 0; d + j < dim; ++j) staged[i][j] = row[d + j];
+      at[i] = reinterpret_cast<const float*>(staged[i]);
+    }
+    pack_key_square<Isa, Lines, Kv>(at, d / kDims * kLanes, part, to);
   }
 }
 
-// One or two rows of V (interleaved) to lines v_stride apart.
+// 16 dims of one row of V, or of two that share lines.
 template <class Isa, class Lines, class Kv>
 inline void pack_value_line(const typename Kv::Stored* const* rows, typename Lines::Stored* to) {
   if constexpr (Lines::kInterleave == 2) {
@@ -145,29 +156,33 @@ inline void pack_value_line(const typename Kv::Stored* const* rows, typename Lin
 }
 
 // Rows [first, last) of the block's V to lines; keys beside them in a line, and padding dims,
-// become 0.
+// become 0. `zeros` has a row of them.
 template <class Isa, class Lines, class Kv>
-inline void pack_value_rows(const BlockKeys& keys, int64_t head_bytes, int32_t dim_v, Ahead& ahead,
-                            typename Lines::Stored* to, int64_t v_stride) {
+inline void pack_value_rows(const BlockKeys& keys, int64_t head_bytes, int32_t dim_v,
+                            const char* zeros, Ahead& ahead, typename Lines::Stored* to) {
   using Stored = typename Kv::Stored;
-  constexpr int kKeys = Lines::kInterleave;
-  alignas(64) static constexpr Stored kZeros[kLineColumns] = {};
+  constexpr int32_t kKeys = Lines::kInterleave;
+  constexpr int64_t kStride = int64_t{kBlockKeys} * kLineColumns;
   for (int32_t key = keys.first / kKeys * kKeys; key < keys.last; key += kKeys) {
-    typename Lines::Stored* line = to + int64_t{key} * kLineColumns;
-    for (int32_t d = 0; d < dim_v; d += kLineColumns) {
-      if (d % 64 == 0) ahead.template lines<4>();
-      const Stored* from[2] = {kZeros, kZeros};
-      Stored staged[2][kLineColumns];
-      for (int i = 0; i < kKeys; ++i) {
-        if (key + i < keys.first || key + i >= keys.last) continue;
-        from[i] = reinterpret_cast<const Stored*>(keys.v[key + i] + head_bytes) + d;
-        if (d + kLineColumns <= dim_v) continue;
-        for (int j = 0; j < kLineColumns; ++j)
-          staged[i][j] = d + j < dim_v ? from[i][j] : Stored{0};
-        from[i] = staged[i];
-      }
-      pack_value_line<Isa, Lines, Kv>(from, line + d / kLineColumns * v_stride);
+    const Stored* rows[kKeys];
+    for (int32_t i = 0; i < kKeys; ++i) {
+      const bool here = key + i >= keys.first && key + i < keys.last;
+      rows[i] = reinterpret_cast<const Stored*>(here ? keys.v[key + i] + head_bytes : zeros);
     }
+    typename Lines::Stored* line = to + int64_t{key} * kLineColumns;
+    int32_t d = 0;
+    for (; d + kLineColumns <= dim_v; d += kLineColumns, line += kStride) {
+      if (d % 64 == 0) ahead.template lines<4>();
+      pack_value_line<Isa, Lines, Kv>(rows, line);
+      for (auto& row : rows) row += kLineColumns;
+    }
+    if (d == dim_v) continue;
+    Stored staged[kKeys][kLineColumns] = {};
+    for (int32_t i = 0; i < kKeys; ++i) {
+      for (int j = 0; d + j < dim_v; ++j) staged[i][j] = rows[i][j];
+      rows[i] = staged[i];
+    }
+    pack_value_line<Isa, Lines, Kv>(rows, line);
   }
 }
 
@@ -227,8 +242,7 @@ class BlockPacker {
       }
     }
     if (kv_.packed16) return;
-    pack_value_rows<Isa, Lines, Kv>(keys, v_bytes, kv_.head_dim_v, ahead_v, value_lines_,
-                                    block.v_stride);
+    pack_value_rows<Isa, Lines, Kv>(keys, v_bytes, kv_.head_dim_v, zeros_, ahead_v, value_lines_);
   }
 
  private:
