@@ -129,15 +129,16 @@ inline void pack_key_piece(const char* const* rows, int32_t dim, Ahead& ahead,
       pack_key_square<Isa, Lines, Kv>(at, d / kDims * kLanes, part, to);
     }
   }
-  if (d == dim) return;
-  for (int part = 0; part < parts<Isa>(); ++part) {
-    Stored staged[kLanes][kDims] = {};
-    for (int i = 0; i < kLanes; ++i) {
-      const auto* row = reinterpret_cast<const Stored*>(rows[part * kLanes + i]);
-      for (int j = 0; d + j < dim; ++j) staged[i][j] = row[d + j];
-      at[i] = reinterpret_cast<const float*>(staged[i]);
+  for (; d < padded(dim); d += kDims) {
+    for (int part = 0; part < parts<Isa>(); ++part) {
+      Stored staged[kLanes][kDims] = {};
+      for (int i = 0; i < kLanes; ++i) {
+        const auto* row = reinterpret_cast<const Stored*>(rows[part * kLanes + i]);
+        for (int j = 0; j < kDims && d + j < dim; ++j) staged[i][j] = row[d + j];
+        at[i] = reinterpret_cast<const float*>(staged[i]);
+      }
+      pack_key_square<Isa, Lines, Kv>(at, d / kDims * kLanes, part, to);
     }
-    pack_key_square<Isa, Lines, Kv>(at, d / kDims * kLanes, part, to);
   }
 }
 
