@@ -131,12 +131,19 @@ template <class Isa, class Lines, int kKeep, int kRows, int kWidth>
   add_lines<Isa, Lines, kKeep, kBlockKeys, 1>(p + (Lines::kDot ? pair : 2 * pair), lines, sums);
 }
 
-// acc[r * stride + i] = acc * rescale[r] + p * V for kWidth x 16 dims. p: rows of kBlockKeys
+// Where a tile's weighted values stand: row r at acc + r * stride, to be scaled by rescale[r]
+// first.
+struct ValueTarget {
+  const float* rescale;
+  float* acc;
+  int64_t stride;
+};
+
+// acc = acc * rescale + p * V for kWidth x 16 dims. p: rows of kBlockKeys
 // floats, or of as many bf16 in their first half.
 template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
 [[gnu::noinline]] void value_tile(const typename Lines::Operand* p, const ValueRange<Lines>& range,
-                                  const float* rescale, float* acc, int64_t stride,
-                                  AheadT& ahead_of_block) {
+                                  const ValueTarget& target, AheadT& ahead_of_block) {
   using Vec = typename Isa::Vec;
   TileSums<Isa, kRows, kWidth> sums;
   constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
@@ -145,7 +152,8 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
-      sums.at[r][v] = Vec::load_aligned(acc + r * stride + v * Isa::kLanes) * Vec(rescale[r]);
+      sums.at[r][v] = Vec::load_aligned(target.acc + r * target.stride + v * Isa::kLanes) *
+                      Vec(target.rescale[r]);
     }
   }
   int32_t key = range.first;
@@ -183,7 +191,7 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
-      sums.at[r][v].store_aligned(acc + r * stride + v * Isa::kLanes);
+      sums.at[r][v].store_aligned(target.acc + r * target.stride + v * Isa::kLanes);
     }
   }
 }
@@ -242,14 +250,16 @@ inline void score_columns(const typename Lines::Operand* q,
 // `count` columns of 16 dims from range.column on.
 template <class Isa, class Lines, int kRows, class AheadT>
 inline void value_columns(const typename Lines::Operand* p, ValueRange<Lines> range, int32_t count,
-                          const float* rescale, float* acc, int64_t stride, AheadT& ahead) {
+                          ValueTarget target, AheadT& ahead) {
   constexpr int kWidth = tile_width<Isa, kRows>();
-  int32_t i = 0;
-  for (; i + kWidth <= count; i += kWidth, range.column += kWidth) {
-    value_tile<Isa, Lines, kRows, kWidth>(p, range, rescale, acc + i * kLineColumns, stride, ahead);
+  const int64_t end = range.column + count;
+  for (; range.column + kWidth <= end; range.column += kWidth) {
+    value_tile<Isa, Lines, kRows, kWidth>(p, range, target, ahead);
+    target.acc += kWidth * kLineColumns;
   }
-  for (; kWidth > 1 && i < count; ++i, ++range.column) {
-    value_tile<Isa, Lines, kRows, 1>(p, range, rescale, acc + i * kLineColumns, stride, ahead);
+  for (; kWidth > 1 && range.column < end; ++range.column) {
+    value_tile<Isa, Lines, kRows, 1>(p, range, target, ahead);
+    target.acc += kLineColumns;
   }
 }
 

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+// One block of keys of one KV head against all rows of a task: scores, softmax, values. Rows pass
+// in chunks whose scores stay in L1, and within a chunk a few columns of K or V at a time.
+#pragma once
+
+#include "backends/cpu/kernels/generic/pack_inl.hpp"
+#include "backends/cpu/kernels/generic/softmax_inl.hpp"
+#include "backends/cpu/kernels/generic/state_inl.hpp"
+#include "backends/cpu/kernels/generic/tile_inl.hpp"
+
+namespace attnrt::cpu {
+namespace {
+
+// Consecutive rows of one head that share register tiles, and the lanes of the block that they see
+// together.
+struct RowTile {
+  int32_t row, height;
+  int32_t first, last;
+  bool uniform;  // every row sees all of them
+};
+
+// Both products in registers of whole matrices, specialised where an ISA has them.
+template <class Lines>
+struct MatrixProducts {
+  static constexpr bool kPresent = false;
+  static constexpr int32_t kWeighKeys = kLineColumns;  // p is computed for so many keys at a time
+  MatrixProducts(int32_t, int64_t, int64_t, float*, float*) {}
+};
+
+// Columns of a product (pieces of keys, or 16 head dims) that stay in L1 while all tiles pass.
+constexpr int32_t kColumnsAtOnce = 4;
+
+// AttendTask::scratch as pointers: see scratch.hpp.
+template <class Lines>
+struct Workspace {
+  typename Lines::Operand* q;
+  float *acc, *total_acc, *lane_sums, *ref, *rescale, *total_ref, *total_sum;
+  int32_t *visible_begin, *visible_end;
+  float *key_lines, *value_lines;
+  float *key_rest, *value_rest;  // what 16-bit lines leave free of the room for lines of f32
+  float *scores, *zeros;
+  const char** key_pointers;
+};
+
+template <class Lines>
+inline Workspace<Lines> workspace_of(const AttendTask& task, int32_t heads_at_once) {
+  const int64_t rows = int64_t{task.tokens} * task.group * heads_at_once;
+  const AttendScratch at = attend_scratch(rows, task.head_dim, task.head_dim_v);
+  float* base = static_cast<float*>(task.scratch);
+  Workspace<Lines> w{};
+  w.q = reinterpret_cast<typename Lines::Operand*>(base + at.q);
+  w.acc = base + at.acc;
+  w.total_acc = base + at.total;
+  w.lane_sums = base + at.lane_sums;
+  w.ref = base + at.ref;
+  w.rescale = base + at.rescale;
+  w.total_ref = base + at.total_ref;
+  w.total_sum = base + at.total_sum;
+  w.visible_begin = reinterpret_cast<int32_t*>(base + at.visible_begin);
+  w.visible_end = reinterpret_cast<int32_t*>(base + at.visible_end);
+  w.key_lines = base + at.key_lines;
+  w.value_lines = base + at.value_lines;
+  w.key_rest = w.key_lines + padded(task.head_dim) * kBlockKeys / 2;
+  w.value_rest = w.value_lines + padded(task.head_dim_v) * kBlockKeys / 2;
+  w.scores = base + at.scores;
+  w.zeros = base + at.zeros;
+  w.key_pointers = reinterpret_cast<const char**>(base + at.key_pointers);
+  return w;
+}
+
+template <class Isa, class Lines, class Kv>
+class BlockRun {
+  using Matrix = MatrixProducts<Lines>;
+  using Stored = typename Lines::Stored;
+  static constexpr int kOperandSteps = Lines::kDot ? 2 : 1;
+  // Their queries, scores and columns of K share L1.
+  static constexpr int32_t kRowsAtOnce = Matrix::kPresent ? kChunkRows : kChunkRows / 2;
+
+ public:
+  using Operand = typename Lines::Operand;
+
+  BlockRun(const AttendTask& task, const Workspace<Lines>& workspace)
+      : task_(task),
+        w_(workspace),
+        rows_(task.tokens * task.group),
+        dim_(padded(task.head_dim)),
+        dim_v_(padded(task.head_dim_v)),
+        matrix_(rows_, dim_, dim_v_, w_.key_rest, w_.value_rest) {}
+
+  // The first KV head of those walked together.
+  void begin_heads(int32_t head) { head_ = head; }
+
+  // Rows are ordered by KV head, token, head of the group.
+  [[nodiscard]] int32_t token_of(int32_t row) const { return row % rows_ / task_.group; }
+  [[nodiscard]] int32_t query_head(int32_t row) const {
+    return (head_ + row / rows_) * task_.group + row % task_.group;
+  }
+  [[nodiscard]] Operand* tile_queries(int32_t head, int32_t row) const {
+    const int64_t at = int64_t{head} * rows_ + row;
+    if constexpr (Matrix::kPresent) return w_.q + at * matrix_.query_operands();
+    return w_.q + at * dim_ / kOperandSteps;
+  }
+
+  // Row i of a tile of `height` rows: operands stand as [step][row], one stream for its broadcasts.
+  void put_query(const float* wide, int32_t i, int32_t height, Operand* tile) const {
+    if constexpr (Matrix::kPresent) {
+      matrix_.put_query(wide, dim_, i, height, tile);
+    } else {
+      for (int64_t step = 0; step < dim_ / kOperandSteps; ++step) {
+        if constexpr (Lines::kDot) {
+          tile[step * height + i] = uint32_t{narrow(Bf16{}, wide[2 * step])} |
+                                    uint32_t{narrow(Bf16{}, wide[2 * step + 1])} << 16;
+        } else {
+          tile[step * height + i] = wide[step];
+        }
+      }
+    }
+  }
+
+  // Bytes from head 0 of a key to that of the heads walked together.
+  [[nodiscard]] int64_t k_offset(int32_t head) const {
+    return (head_ + head) * task_.kv.k_head_stride *
+           static_cast<int64_t>(sizeof(typename Kv::Stored));
+  }
+  [[nodiscard]] int64_t v_offset(int32_t head) const {
+    return (head_ + head) * task_.kv.v_head_stride *
+           static_cast<int64_t>(sizeof(typename Kv::Stored));
+  }
+
+  // What comes after the block at hand, asked for meanwhile.
+  Ahead ahead_k, ahead_v;
+
+  // All rows of one KV head of those walked together.
+  void run(const BlockKeys& keys, int32_t head) {
+    block_begin_ = keys.begin;
+    KvBlock<Lines> block;
+    const BlockPacker<Isa, Lines, Kv> packer(task_.kv, w_.key_lines, w_.value_lines, w_.zeros);
+    if (task_.kv.packed16 && sizeof(Stored) == sizeof(typename Kv::Stored)) {
+      packer.in_place(keys, k_offset(head), v_offset(head), block);
+    } else {
+      packer.pack(keys, k_offset(head), v_offset(head), ahead_k, ahead_v, block);
+    }
+    if constexpr (Matrix::kPresent) matrix_.begin_block(block, keys.first, keys.last);
+    RowTile tiles[kChunkRows];
+    for (int32_t row = 0; row < rows_;) {
+      int32_t count = 0;
+      const int32_t chunk = row;
+      for (int32_t height = 0; row < rows_; row += height) {
+        height = tile_height<Isa>(rows_ - row);
+        if (row + height > chunk + kRowsAtOnce) break;
+        const RowTile tile = tile_at(keys, row, height);
+        if (tile.first < tile.last) tiles[count++] = tile;
+      }
+      if (count == 0) continue;
+      if constexpr (Matrix::kPresent) {
+        matrix_scores(head, chunk, tiles, count);
+        weigh_tiles(keys, head, chunk, tiles, count);
+        matrix_values(block, head, chunk, tiles, count);
+      } else {
+        score_tiles(block, head, chunk, tiles, count);
+        weigh_tiles(keys, head, chunk, tiles, count);
+        value_tiles(block, head, chunk, tiles, count);
+      }
+    }
+  }
+
+ private:
+  [[nodiscard]] RowTile tile_at(const BlockKeys& keys, int32_t row, int32_t height) const {
+    const int32_t begin = keys.begin + keys.first;
+    const int32_t end = keys.begin + keys.last;
+    const int32_t bottom = row + height - 1;
+    const int32_t first = w_.visible_begin[row] > begin ? w_.visible_begin[row] : begin;
+    const int32_t last = w_.visible_end[bottom] < end ? w_.visible_end[bottom] : end;
+    const bool uniform = w_.visible_begin[bottom] <= first && w_.visible_end[row] >= last;
+    return {row, height, first - keys.begin, last - keys.begin, uniform};
+  }
+
+  void score_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
+                   int32_t count) {
+    for (int32_t begin = 0; begin < kPieces; begin += kColumnsAtOnce) {
+      bool first_tile = chunk == 0;
+      for (int32_t i = 0; i < count; ++i) {
+        const RowTile& tile = tiles[i];
+        const int32_t first = tile.first / kLineColumns;
+        const int32_t last = (tile.last + kLineColumns - 1) / kLineColumns;
+        const int32_t from = first > begin ? first : begin;
+        const int32_t to = last < begin + kColumnsAtOnce ? last : begin + kColumnsAtOnce;
+        if (from >= to) continue;
+        const Operand* q = tile_queries(head, tile.row);
+        float* scores = w_.scores + (tile.row - chunk) * kBlockKeys + from * kLineColumns;
+        with_height<Isa>(tile.height, [&](auto height) {
+          constexpr int kRows = decltype(height)::value;
+          if (first_tile) {
+            score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, ahead_k);
+          } else if constexpr (kRows >= kLeastOfMany<Isa>) {
+            NoAhead none;
+            score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, none);
+          }
+        });
+        first_tile = false;
+      }
+    }
+  }
+
+  [[nodiscard]] RowBlock row_block(const BlockKeys& keys, int32_t head, int32_t row) const {
+    const int32_t first = w_.visible_begin[row] - keys.begin;
+    const int32_t last = w_.visible_end[row] - keys.begin;
+    RowBlock block;
+    block.first = first > 0 ? first : 0;
+    block.last = last < kBlockKeys ? last : kBlockKeys;
+    block.distance = 0.0f;
+    block.slope = 0.0f;
+    if (task_.alibi != nullptr) {
+      const int32_t token = row / task_.group;
+      block.distance = static_cast<float>(int64_t{task_.q_position} + token - keys.begin);
+      block.slope = task_.alibi[query_head(head * rows_ + row)];
+    }
+    return block;
+  }
+
+  void weigh_tiles(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile* tiles,
+                   int32_t count) {
+    constexpr int32_t kKeys = Matrix::kWeighKeys;
+    const auto lanes_begin = [](const RowTile& tile) { return tile.first / kKeys * kKeys; };
+    const auto lanes_end = [](const RowTile& tile) {
+      return (tile.last + kKeys - 1) / kKeys * kKeys;
+    };
+    alignas(64) float maxima[kChunkRows];
+    const int64_t state = int64_t{head} * rows_ + chunk;
+    const int32_t rows = tiles[count - 1].row + tiles[count - 1].height - chunk;
+    for (int32_t i = 0; i < kChunkRows; i += Isa::kLanes) {
+      typename Isa::Vec(-kInfinity).store_aligned(maxima + i);
+    }
+    for (int32_t i = 0; i < count; ++i) {
+      const RowTile& tile = tiles[i];
+      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
+        maxima[row - chunk] =
+            score_row<Isa>(task_, row_block(keys, head, row), lanes_begin(tile), lanes_end(tile),
+                           w_.scores + (row - chunk) * kBlockKeys);
+      }
+    }
+    raise_refs<Isa>(maxima, rows, w_.ref + state, w_.rescale + state);
+    for (int32_t i = 0; i < count; ++i) {
+      const RowTile& tile = tiles[i];
+      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
+        const int64_t at = int64_t{head} * rows_ + row;
+        weigh_row<Isa, Lines, Kv>(lanes_begin(tile), lanes_end(tile), w_.ref[at], w_.rescale[at],
+                                  w_.lane_sums + at * kLineFloats,
+                                  w_.scores + (row - chunk) * kBlockKeys);
+      }
+    }
+  }
+
+  // acc = acc * rescale + P * V. p is 0 for keys that a row does not see, which is as good as not
+  // adding them while V is finite; else every row is a tile of its own, over its own keys.
+  void value_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
+                   int32_t count) {
+    const int32_t columns = static_cast<int32_t>(dim_v_ / kLineColumns);
+    bool finite[kChunkRows];
+    for (int32_t i = 0; i < count; ++i) {
+      finite[i] =
+          tiles[i].uniform || values_finite<Isa>(block, tiles[i].first, tiles[i].last, columns);
+    }
+    for (int32_t begin = 0; begin < columns; begin += kColumnsAtOnce) {
+      const int32_t width = columns - begin < kColumnsAtOnce ? columns - begin : kColumnsAtOnce;
+      bool first_tile = chunk == 0;
+      for (int32_t i = 0; i < count; ++i) {
+        const RowTile& tile = tiles[i];
+        if (!finite[i]) {
+          value_rows(block, head, chunk, tile, begin, width);
+          continue;
+        }
+        const int64_t state = int64_t{head} * rows_ + tile.row;
+        const ValueRange<Lines> range{block, begin, tile.first, tile.last};
+        const Operand* p = weights(tile.row - chunk);
+        const ValueTarget target{w_.rescale + state, w_.acc + state * dim_v_ + begin * kLineColumns,
+                                 dim_v_};
+        with_height<Isa>(tile.height, [&](auto height) {
+          constexpr int kRows = decltype(height)::value;
+          if (first_tile) {
+            value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_v);
+          } else if constexpr (kRows >= kLeastOfMany<Isa>) {
+            NoAhead none;
+            value_columns<Isa, Lines, kRows>(p, range, width, target, none);
+          }
+        });
+        first_tile = false;
+      }
+    }
+  }
+
+  [[nodiscard]] const Operand* weights(int32_t row) const {
+    return reinterpret_cast<const Operand*>(w_.scores + row * kBlockKeys);
+  }
+
+  void value_rows(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile& tile,
+                  int32_t column, int32_t width) {
+    for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
+      const int32_t first = w_.visible_begin[row] - block_begin_;
+      const int32_t last = w_.visible_end[row] - block_begin_;
+      const ValueRange<Lines> range{block, column, first > tile.first ? first : tile.first,
+                                    last < tile.last ? last : tile.last};
+      const int64_t state = int64_t{head} * rows_ + row;
+      NoAhead none;
+      value_columns<Isa, Lines, 1>(
+          weights(row - chunk), range, width,
+          {w_.rescale + state, w_.acc + state * dim_v_ + column * kLineColumns, dim_v_}, none);
+    }
+  }
+
+  void matrix_scores(int32_t head, int32_t chunk, const RowTile* tiles, int32_t count) {
+    for (int32_t i = 0; i < count; ++i) {
+      const RowTile& tile = tiles[i];
+      const int32_t first = tile.first / kLineColumns;
+      const int32_t last = (tile.last + kLineColumns - 1) / kLineColumns;
+      const Operand* q = tile_queries(head, tile.row);
+      float* scores = w_.scores + (tile.row - chunk) * kBlockKeys;
+      if (chunk == 0 && i == 0) {
+        matrix_.scores(q, tile.height, first, last, scores, ahead_k);
+      } else {
+        NoAhead none;
+        matrix_.scores(q, tile.height, first, last, scores, none);
+      }
+    }
+  }
+
+  // As value_tiles, with whole matrices.
+  void matrix_values(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
+                     int32_t count) {
+    const int32_t columns = static_cast<int32_t>(dim_v_ / kLineColumns);
+    for (int32_t i = 0; i < count; ++i) {
+      const RowTile& tile = tiles[i];
+      const int64_t state = int64_t{head} * rows_ + tile.row;
+      const Operand* p = weights(tile.row - chunk);
+      float* acc = w_.acc + state * dim_v_;
+      for (int32_t r = 0; r < tile.height; ++r) {
+        if (w_.rescale[state + r] != 1.0f) {
+          scale_values<Isa>(acc + r * dim_v_, w_.rescale[state + r], dim_v_);
+        }
+      }
+      const int32_t begin = matrix_.groups_begin(tile.first);
+      const int32_t end = matrix_.groups_end(tile.last);
+      const bool all = tile.uniform && begin == tile.first && end == tile.last;
+      if (!all && !values_finite<Isa>(block, begin, end, columns)) {
+        for (int32_t r = 0; r < tile.height; ++r) {
+          const int32_t first = w_.visible_begin[tile.row + r] - block_begin_;
+          const int32_t last = w_.visible_end[tile.row + r] - block_begin_;
+          matrix_.values_of_row(p, r, first > tile.first ? first : tile.first,
+                                last < tile.last ? last : tile.last, acc);
+        }
+      } else if (chunk == 0 && i == 0) {
+        matrix_.values(p, tile.height, tile.first, tile.last, acc, ahead_v);
+      } else {
+        NoAhead none;
+        matrix_.values(p, tile.height, tile.first, tile.last, acc, none);
+      }
+    }
+  }
+
+  const AttendTask& task_;
+  const Workspace<Lines>& w_;
+  const int32_t rows_;  // of one KV head
+  const int64_t dim_, dim_v_;
+  int32_t head_ = 0;
+  int32_t block_begin_ = 0;
+  Matrix matrix_;
+};
+
+}  // namespace
+}  // namespace attnrt::cpu
