@@ -133,6 +133,9 @@ class BlockRun {
   // All rows of one KV head of those walked together.
   void run(const BlockKeys& keys, int32_t head) {
     block_begin_ = keys.begin;
+    block_first_ = keys.first;
+    block_last_ = keys.last;
+    finite_ = Finite::kNotKnown;
     KvBlock<Lines> block;
     const BlockPacker<Isa, Lines, Kv> packer(task_.kv, w_.key_lines, w_.value_lines, w_.zeros);
     if (task_.kv.packed16 && sizeof(Stored) == sizeof(typename Kv::Stored)) {
@@ -258,8 +261,7 @@ class BlockRun {
     const int32_t columns = static_cast<int32_t>(dim_v_ / kLineColumns);
     bool finite[kChunkRows];
     for (int32_t i = 0; i < count; ++i) {
-      finite[i] =
-          tiles[i].uniform || values_finite<Isa>(block, tiles[i].first, tiles[i].last, columns);
+      finite[i] = tiles[i].uniform || sees_finite(block, tiles[i].first, tiles[i].last);
     }
     for (int32_t begin = 0; begin < columns; begin += kColumnsAtOnce) {
       const int32_t width = columns - begin < kColumnsAtOnce ? columns - begin : kColumnsAtOnce;
@@ -287,6 +289,17 @@ class BlockRun {
         first_tile = false;
       }
     }
+  }
+
+  // Whether V of keys [first, last) is finite. All keys of the block are looked at once, for the
+  // many tiles on a causal diagonal; only where they are not, the keys in question.
+  [[nodiscard]] bool sees_finite(const KvBlock<Lines>& block, int32_t first, int32_t last) {
+    const int32_t columns = static_cast<int32_t>(dim_v_ / kLineColumns);
+    if (finite_ == Finite::kNotKnown) {
+      const bool all = values_finite<Isa>(block, block_first_, block_last_, columns);
+      finite_ = all ? Finite::kAll : Finite::kNotAll;
+    }
+    return finite_ == Finite::kAll || values_finite<Isa>(block, first, last, columns);
   }
 
   [[nodiscard]] const Operand* weights(int32_t row) const {
@@ -327,7 +340,6 @@ class BlockRun {
   // As value_tiles, with whole matrices.
   void matrix_values(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
                      int32_t count) {
-    const int32_t columns = static_cast<int32_t>(dim_v_ / kLineColumns);
     for (int32_t i = 0; i < count; ++i) {
       const RowTile& tile = tiles[i];
       const int64_t state = int64_t{head} * rows_ + tile.row;
@@ -341,7 +353,7 @@ class BlockRun {
       const int32_t begin = matrix_.groups_begin(tile.first);
       const int32_t end = matrix_.groups_end(tile.last);
       const bool all = tile.uniform && begin == tile.first && end == tile.last;
-      if (!all && !values_finite<Isa>(block, begin, end, columns)) {
+      if (!all && !sees_finite(block, begin, end)) {
         for (int32_t r = 0; r < tile.height; ++r) {
           const int32_t first = w_.visible_begin[tile.row + r] - block_begin_;
           const int32_t last = w_.visible_end[tile.row + r] - block_begin_;
@@ -362,7 +374,9 @@ class BlockRun {
   const int32_t rows_;  // of one KV head
   const int64_t dim_, dim_v_;
   int32_t head_ = 0;
-  int32_t block_begin_ = 0;
+  // Of the block at hand.
+  int32_t block_begin_ = 0, block_first_ = 0, block_last_ = 0;
+  enum class Finite : uint8_t { kNotKnown, kAll, kNotAll } finite_ = Finite::kNotKnown;
   Matrix matrix_;
 };
 
