@@ -31,8 +31,10 @@ TESTED_ELSEWHERE = {
     "backends/backend_list.cpp": "tests/src/runtime_test.cpp asks for the list",
     "backends/cpu/convert.cpp": "tests/src/convert_test.cpp, every ISA",
     "backends/cpu/cpu_backend.cpp": CONFORMANCE,
+    "backends/cpu/kernels/amx.cpp": "tests/backends/cpu/amx_*_test.cpp, tiles emulated",
     "backends/cpu/kernels/avx2.cpp": CONFORMANCE,
     "backends/cpu/kernels/avx512.cpp": CONFORMANCE,
+    "backends/cpu/kernels/avx512_bf16.cpp": CONFORMANCE + ", and arithmetic_test.cpp next to it",
     "backends/cpu/kernels/baseline.cpp": CONFORMANCE,
     "backends/cpu/kernels/neon.cpp": CONFORMANCE + ", under scripts/test_aarch64.sh",
     "backends/cpu/packed16_append.cpp": "tests/src/append_packed16_test.cpp, every ISA",
@@ -45,7 +47,8 @@ TESTED_ELSEWHERE = {
 # Include (a prefix of what stands between the brackets) -> the only places that may have it.
 DOORS = {
     "xsimd/": ["backends/cpu/kernels/"],
-    "immintrin.h": ["backends/cpu/kernels/"],
+    # The tests' tile instructions need the CPU's fused multiply-add, whatever the build's flags.
+    "immintrin.h": ["backends/cpu/kernels/", "tests/support/amx_tiles.cpp"],
     "arm_neon.h": ["backends/cpu/kernels/"],
     "cpuid.h": ["backends/cpu/cpu_features.cpp"],
     "tbb/": ["backends/cpu/parallel.cpp", "perf/", "tests/"],
@@ -55,7 +58,8 @@ DOORS = {
     "fmt/": ["perf/", "tests/perf/"],
     "nlohmann/": ["perf/", "tests/perf/"],
     "backends/": ["backends/", "tests/", "perf/"],
-    "src/": ["src/", "backends/", "tests/"],
+    # The simulation is of use only while it runs the cutting and the costs that the executor runs.
+    "src/": ["src/", "backends/", "tests/", "perf/simulate.cpp"],
     "tests/": ["tests/"],
     "perf/": ["perf/", "tests/"],
 }

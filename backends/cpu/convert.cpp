@@ -103,8 +103,15 @@ void unpack(const KernelTable& table, const Packed16Half& from, const RowHalf& t
   }
 }
 
-void convert_half(const KernelTable& table, const KvView& from, const KvView& to, bool v,
-                  Slots slots, int64_t head, std::byte* scratch) {
+struct Conversion {
+  const KernelTable& table;
+  const KvView& from;
+  const KvView& to;
+};
+
+void convert_half(const Conversion& conversion, bool v, Slots slots, int64_t head,
+                  std::byte* scratch) {
+  const auto& [table, from, to] = conversion;
   if (grouped(from) && grouped(to)) {
     copy_groups({from, v}, {to, v}, slots, head);
   } else if (grouped(to)) {
@@ -123,6 +130,7 @@ void convert(const KernelTable& table, UnitRunner& runner, const KvView& from, c
   const int64_t units_per_page = (from.page_size + kSlotsPerUnit - 1) / kSlotsPerUnit;
   const int64_t columns = std::max(packed16_dim(from.head_dim), packed16_dim(from.head_dim_v));
   const bool needs_rows = grouped(from) != grouped(to);
+  const Conversion conversion{table, from, to};
   const int64_t floats = needs_rows ? kPacked16Keys * columns : 0;
   runner.for_each_unit(from.num_pages * units_per_page, floats, [&](int64_t unit, float* scratch) {
     const int64_t page_begin = unit / units_per_page * from.page_size;
@@ -131,8 +139,8 @@ void convert(const KernelTable& table, UnitRunner& runner, const KvView& from, c
     const Slots slots{page_begin + first, page_begin + last};
     auto* bytes = reinterpret_cast<std::byte*>(scratch);
     for (int64_t head = 0; head < from.num_heads_kv; ++head) {
-      convert_half(table, from, to, false, slots, head, bytes);
-      if (!from.v_is_k_prefix) convert_half(table, from, to, true, slots, head, bytes);
+      convert_half(conversion, false, slots, head, bytes);
+      if (!from.v_is_k_prefix) convert_half(conversion, true, slots, head, bytes);
     }
   });
 }

@@ -84,7 +84,7 @@ class AmxProducts {
               AheadT& ahead) const {
     const AmxQueries queries{reinterpret_cast<const uint16_t*>(q), height, steps_};
     const AmxKeys keys{block_->k, complete_keys_ ? key_room_ : nullptr};
-    amx_scores(shapes_, queries, keys, first, last, scores, ahead);
+    amx_scores(shapes_, queries, keys, {scores, first, last}, ahead);
   }
 
   // acc += P * V over the groups of 32 keys that [first, last) meets, where p must be 0 for all
@@ -94,7 +94,8 @@ class AmxProducts {
               AheadT& ahead) const {
     const AmxWeights weights{reinterpret_cast<const uint16_t*>(p), values_, first / kAmxSteps,
                              (last + kAmxSteps - 1) / kAmxSteps};
-    amx_values(shapes_, height, weights, columns_, acc, int64_t{columns_} * kLineColumns, ahead);
+    const AmxAcc sums{acc, int64_t{columns_} * kLineColumns, columns_};
+    amx_values(shapes_, height, weights, sums, ahead);
   }
 
   // The task's keys in the groups of 32 that [first, last) meets.

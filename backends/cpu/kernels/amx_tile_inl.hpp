@@ -145,17 +145,23 @@ inline void amx_score_pieces(const AmxQueries& q, const AmxKeys& keys, int32_t f
   }
 }
 
-// scores[r][16 i ..] of all rows against pieces [first, last). Rows up to the next multiple of
-// 16 may be written, with garbage.
+// Which pieces to score, and where: at[r][16 i ..] for piece i of [first, last).
+struct AmxScores {
+  float* at;
+  int32_t first, last;
+};
+
+// The scores of all rows. Rows up to the next multiple of 16 may be written, with garbage.
 template <class AheadT>
 inline void amx_scores(const AmxShapes& shapes, const AmxQueries& q, const AmxKeys& keys,
-                       int32_t first, int32_t last, float* scores, AheadT& ahead) {
+                       const AmxScores& scores, AheadT& ahead) {
+  const auto& [at, first, last] = scores;
   if (q.height > kAmxRows) {
-    amx_score_pieces<2, 2>(q, keys, first, last, scores, ahead);
+    amx_score_pieces<2, 2>(q, keys, first, last, at, ahead);
   } else if (shapes.second == 0) {
-    amx_score_pieces<1, 4>(q, keys, first, last, scores, ahead);
+    amx_score_pieces<1, 4>(q, keys, first, last, at, ahead);
   } else {
-    amx_score_pieces<1, 2>(q, keys, first, last, scores, ahead);
+    amx_score_pieces<1, 2>(q, keys, first, last, at, ahead);
   }
 }
 
@@ -239,15 +245,22 @@ inline void amx_value_tile_cut(const AmxWeights& weights, int32_t column, AmxSum
   copy_block(copy, kColumns, rows, kColumns, last.at, last.stride);
 }
 
+// acc of all rows: `columns` times 16 dims, rows `stride` floats apart.
+struct AmxAcc {
+  float* at;
+  int64_t stride;
+  int32_t columns;
+};
+
 template <int kTall, int kWide, class AheadT>
 inline void amx_value_columns(const AmxShapes& shapes, int32_t height, const AmxWeights& weights,
-                              int32_t columns, float* acc, int64_t stride, AheadT& ahead) {
+                              const AmxAcc& acc, AheadT& ahead) {
   const int32_t rows = height - (kTall - 1) * kAmxRows;
   const bool cut = rows < (kTall == 1 ? shapes.first : shapes.second);
   const auto tile = [&](auto wide, int32_t column) {
     constexpr int kColumns = decltype(wide)::value;
-    float* at = acc + column * kLineColumns;
-    AmxSums sums[2] = {{at, stride}, {at + kAmxRows * stride, stride}};
+    float* at = acc.at + column * kLineColumns;
+    AmxSums sums[2] = {{at, acc.stride}, {at + kAmxRows * acc.stride, acc.stride}};
     if (cut) {
       amx_value_tile_cut<kTall, kColumns>(weights, column, sums, rows, ahead);
     } else {
@@ -255,20 +268,20 @@ inline void amx_value_columns(const AmxShapes& shapes, int32_t height, const Amx
     }
   };
   int32_t i = 0;
-  for (; i + kWide <= columns; i += kWide) tile(Number<kWide>{}, i);
-  for (; kWide > 1 && i < columns; ++i) tile(Number<1>{}, i);
+  for (; i + kWide <= acc.columns; i += kWide) tile(Number<kWide>{}, i);
+  for (; kWide > 1 && i < acc.columns; ++i) tile(Number<1>{}, i);
 }
 
-// acc[r][16 c ..] += P * V of `height` rows, `columns` times 16 dims.
+// acc[r][16 c ..] += P * V of `height` rows.
 template <class AheadT>
 inline void amx_values(const AmxShapes& shapes, int32_t height, const AmxWeights& weights,
-                       int32_t columns, float* acc, int64_t stride, AheadT& ahead) {
+                       const AmxAcc& acc, AheadT& ahead) {
   if (height > kAmxRows) {
-    amx_value_columns<2, 2>(shapes, height, weights, columns, acc, stride, ahead);
+    amx_value_columns<2, 2>(shapes, height, weights, acc, ahead);
   } else if (shapes.second == 0) {
-    amx_value_columns<1, 4>(shapes, height, weights, columns, acc, stride, ahead);
+    amx_value_columns<1, 4>(shapes, height, weights, acc, ahead);
   } else {
-    amx_value_columns<1, 2>(shapes, height, weights, columns, acc, stride, ahead);
+    amx_value_columns<1, 2>(shapes, height, weights, acc, ahead);
   }
 }
 
