@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/amx_call.hpp"
 
-#include <doctest/doctest.h>
-
 #include <memory>
 #include <vector>
 
@@ -10,6 +8,7 @@
 #include "backends/cpu/cpu_features.hpp"
 #include "backends/cpu/dispatch.hpp"
 #include "tests/support/amx_trap.hpp"
+#include "tests/support/skip.hpp"
 
 namespace attnrt::test {
 
@@ -32,7 +31,7 @@ bool amx_possible() {
   const std::string missing =
       cpu::missing_features(cpu::kAmxKernels.needs & ~trapped, cpu::cpu_features());
   if (missing.empty() && AmxTrap::possible()) return true;
-  MESSAGE("skipped: ", missing);
+  skip(missing.empty() ? "tile instructions cannot be trapped here" : missing);
 #endif
   return false;
 }
