@@ -40,7 +40,8 @@ WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
   layout.ref = layout.acc + aligned(states * static_cast<size_t>(spec.head_dim_v) * sizeof(float));
   layout.sum = layout.ref + aligned(states * sizeof(float));
   layout.scratch = layout.sum + aligned(states * sizeof(float));
-  layout.scratch_each = aligned(attend_scratch_bytes(rows, spec.head_dim, spec.head_dim_v));
+  layout.scratch_each = aligned(attend_scratch_bytes(rows, spec.head_dim, spec.head_dim_v,
+                                                     /*mask=*/nullptr, /*score=*/nullptr));
   layout.total = layout.scratch + layout.scratch_each * static_cast<size_t>(workers);
   return layout;
 }

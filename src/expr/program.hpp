@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "attnrt/expr.hpp"
+#include "src/expr/bound_slot.hpp"
 #include "src/expr/graph.hpp"
 
 namespace attnrt::expr {
@@ -81,18 +82,6 @@ struct ProgramData {
   ScoreForm score_form;            // of scores
   std::vector<DotTerm> dots;       // of scores
   Expr source;
-};
-
-/// A slot with its value, checked against the program.
-struct BoundSlot {
-  SlotKind kind = SlotKind::kInt;
-  ElementType element = ElementType::kI32;
-  int64_t int_value = 0;
-  float float_value = 0.0f;
-  const void* data = nullptr;
-  int32_t rank = 0;
-  std::array<int64_t, 4> shape{};    // each >= 1 up to rank
-  std::array<int64_t, 4> strides{};  // elements
 };
 
 /// Values of all slots of a program, in the order of ProgramData::slots.

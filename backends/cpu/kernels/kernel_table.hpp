@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "attnrt/attention.hpp"
+#include "src/expr/tile_code.hpp"
 
 namespace attnrt::cpu {
 
@@ -67,8 +68,14 @@ struct AttendTask {
   int64_t q_position;  // logical position of the first token; q_start may be any int32
   int32_t window_left, window_right;
   float scale;
-  float softcap;               // <= 0: none
-  const float* alibi;          // (Hq), null: none
+  float softcap;              // <= 0: none
+  const float* alibi;         // (Hq), null: none
+  int32_t seq;                // index in the batch: b() of programs
+  int32_t q_len;              // of the sequence: q_len() of programs
+  expr::ExprCall mask;        // evaluated where a run leaves something undecided
+  const expr::MaskRun* runs;  // ascending, apart; what lies between is seen by no row. Null: all
+  int32_t num_runs;
+  expr::ExprCall score;        // applied to the scaled, capped and biased score
   const RotaryView* rotary_q;  // null: none
   bool rotary_q_constant;
   int32_t rotary_q_base;         // position for constant rotation

@@ -23,30 +23,50 @@ inline constexpr int32_t kHeadRows = 256;
 
 /// Offsets in floats of what one task keeps; each a multiple of kLineFloats.
 struct AttendScratch {
-  int64_t q;              // [rows][dim padded]
-  int64_t acc;            // [rows][dim_v padded] of the split at hand
-  int64_t total;          // [rows][dim_v padded] of the splits before
-  int64_t lane_sums;      // [rows][kLineFloats]
-  int64_t ref;            // [rows] of the split
-  int64_t rescale;        // [rows] factor for acc at this block
-  int64_t total_ref;      // [rows]
-  int64_t total_sum;      // [rows]
-  int64_t visible_begin;  // [rows] int32
-  int64_t visible_end;    // [rows] int32
-  int64_t key_lines;      // [dim padded][kBlockKeys] of f32, or fewer bytes
-  int64_t value_lines;    // [kBlockKeys][dim_v padded], likewise
-  int64_t scores;         // [kChunkRows][kBlockKeys]
-  int64_t zeros;          // one row of either, all zero
-  int64_t key_pointers;   // [2][2][kBlockKeys] pointers: this block and the next, K and V
-  int64_t floats;         // in all
+  int64_t q;                  // [rows][dim padded]
+  int64_t acc;                // [rows][dim_v padded] of the split at hand
+  int64_t total;              // [rows][dim_v padded] of the splits before
+  int64_t lane_sums;          // [rows][kLineFloats]
+  int64_t ref;                // [rows] of the split
+  int64_t rescale;            // [rows] factor for acc at this block
+  int64_t total_ref;          // [rows]
+  int64_t total_sum;          // [rows]
+  int64_t visible_begin;      // [rows] int32
+  int64_t visible_end;        // [rows] int32
+  int64_t key_lines;          // [dim padded][kBlockKeys] of f32, or fewer bytes
+  int64_t value_lines;        // [kBlockKeys][dim_v padded], likewise
+  int64_t scores;             // [kChunkRows][kBlockKeys]
+  int64_t zeros;              // one row of either, all zero
+  int64_t key_pointers;       // [2][2][kBlockKeys] pointers: this block and the next, K and V
+  int64_t mask_words;         // [rows][kBlockKeys] bits: who sees what of the block
+  int64_t mask_registers;     // of the mask program, rows as in q
+  int64_t score_registers;    // of the score program
+  int64_t element_registers;  // of either
+  int64_t floats;             // in all
 };
 
 static inline constexpr int64_t padded(int64_t floats) noexcept {
   return (floats + kLineFloats - 1) / kLineFloats * kLineFloats;
 }
 
+/// Rows that a step of a program passes at a time.
+inline constexpr int32_t kStripRows = 8;
+
+/// Floats of the registers of a program, ints counted as 64-bit; elements apart. Null: none.
+static inline constexpr int64_t register_floats(const expr::TileCode* code, int64_t rows) noexcept {
+  if (code == nullptr) return 0;
+  return 2 * (code->registers[0] * int64_t{kLineFloats} + code->registers[1] * padded(rows) +
+              code->registers[2] * int64_t{kBlockKeys});
+}
+
+static inline constexpr int64_t element_floats(const expr::TileCode* code) noexcept {
+  return code == nullptr ? 0 : int64_t{2} * code->registers[3] * kStripRows * kBlockKeys;
+}
+
+/// mask and score: the programs of the task, null where there is none.
 static inline constexpr AttendScratch attend_scratch(int64_t rows, int32_t head_dim,
-                                                     int32_t head_dim_v) noexcept {
+                                                     int32_t head_dim_v, const expr::TileCode* mask,
+                                                     const expr::TileCode* score) noexcept {
   const int64_t dim = padded(head_dim);
   const int64_t dim_v = padded(head_dim_v);
   const int64_t row_floats = padded(rows) + kLineFloats;  // whole vectors from any row on
@@ -66,8 +86,14 @@ static inline constexpr AttendScratch attend_scratch(int64_t rows, int32_t head_
   s.scores = s.value_lines + dim_v * kBlockKeys;
   s.zeros = s.scores + int64_t{kChunkRows} * kBlockKeys;
   s.key_pointers = s.zeros + (dim > dim_v ? dim : dim_v);
-  s.floats = s.key_pointers +
-             padded(int64_t{4} * kBlockKeys * static_cast<int64_t>(sizeof(void*) / sizeof(float)));
+  s.mask_words = s.key_pointers + padded(int64_t{4} * kBlockKeys *
+                                         static_cast<int64_t>(sizeof(void*) / sizeof(float)));
+  s.mask_registers = s.mask_words + padded(rows * (kBlockKeys / 32));
+  s.score_registers = s.mask_registers + register_floats(mask, rows);
+  s.element_registers = s.score_registers + register_floats(score, rows);
+  const int64_t of_mask = element_floats(mask);
+  const int64_t of_score = element_floats(score);
+  s.floats = s.element_registers + (of_mask > of_score ? of_mask : of_score);
   return s;
 }
 
@@ -79,9 +105,11 @@ static inline constexpr int32_t heads_together(int64_t rows, int32_t heads) noex
 
 /// Bytes of AttendTask::scratch for tasks of at most `max_rows` rows (tokens x group).
 static inline constexpr size_t attend_scratch_bytes(int64_t max_rows, int32_t head_dim,
-                                                    int32_t head_dim_v) noexcept {
+                                                    int32_t head_dim_v, const expr::TileCode* mask,
+                                                    const expr::TileCode* score) noexcept {
   const int64_t rows = max_rows > kHeadRows ? max_rows : kHeadRows;
-  return static_cast<size_t>(attend_scratch(rows, head_dim, head_dim_v).floats) * sizeof(float);
+  return static_cast<size_t>(attend_scratch(rows, head_dim, head_dim_v, mask, score).floats) *
+         sizeof(float);
 }
 
 }  // namespace attnrt::cpu

@@ -143,7 +143,8 @@ class KernelCase {
         q(static_cast<size_t>(int64_t{s.tokens} * s.heads_q() * s.head_dim * size_of(s.q_dtype))),
         k(static_cast<size_t>(slots() * s.heads_kv * s.head_dim * size_of(s.kv_dtype))),
         v(static_cast<size_t>(slots() * s.heads_kv * s.head_dim_v * size_of(s.kv_dtype))),
-        scratch_(cpu::attend_scratch_bytes(int64_t{s.tokens} * s.group, s.head_dim, s.head_dim_v) +
+        scratch_(cpu::attend_scratch_bytes(int64_t{s.tokens} * s.group, s.head_dim, s.head_dim_v,
+                                           /*mask=*/nullptr, /*score=*/nullptr) +
                  64) {
     for (int32_t i = num_pages() - 1; i >= 0; --i) pages.push_back(i);
     fill();

@@ -45,7 +45,8 @@ struct Workspace {
 template <class Lines>
 inline Workspace<Lines> workspace_of(const AttendTask& task, int32_t heads_at_once) {
   const int64_t rows = int64_t{task.tokens} * task.group * heads_at_once;
-  const AttendScratch at = attend_scratch(rows, task.head_dim, task.head_dim_v);
+  const AttendScratch at =
+      attend_scratch(rows, task.head_dim, task.head_dim_v, task.mask.code, task.score.code);
   float* base = static_cast<float*>(task.scratch);
   Workspace<Lines> w{};
   w.q = reinterpret_cast<typename Lines::Operand*>(base + at.q);
