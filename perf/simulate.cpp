@@ -49,8 +49,8 @@ class Simulation {
     for (int64_t i = 0; i < call_.items; ++i) {
       if (cuts_[static_cast<size_t>(i)].head_chunks == 0) continue;
       const Unit whole{.item = i,
-                       .kv_head_begin = 0,
-                       .kv_head_end = plan_.spec.num_heads_kv,
+                       .kv_head_begin = tile_of(i).kv_head_begin,
+                       .kv_head_end = tile_of(i).kv_head_end,
                        .token_begin = 0,
                        .token_end = tokens_of(tile_of(i)),
                        .all_keys = cuts_[static_cast<size_t>(i)].all_keys};
@@ -96,9 +96,8 @@ class Simulation {
     for (int32_t chunk = chunks.begin; chunk < chunks.end; ++chunk) {
       const int64_t counter = int64_t{tile.merge_group} * schedule_.merge_chunks + chunk;
       if (++arrived_[static_cast<size_t>(counter)] != tile.num_items) continue;
-      const int32_t heads =
-          cpu::head_at(plan_.spec.num_heads_kv, chunk + 1, schedule_.merge_chunks) -
-          cpu::head_at(plan_.spec.num_heads_kv, chunk, schedule_.merge_chunks);
+      const int32_t heads = cpu::head_at(heads_of(tile), chunk + 1, schedule_.merge_chunks) -
+                            cpu::head_at(heads_of(tile), chunk, schedule_.merge_chunks);
       cost += each * heads;
     }
     return cost;
@@ -119,7 +118,7 @@ SimulatedCall simulate_call(const Plan& plan, int32_t threads) {
   const PlanData& data = *plan.data();
   SimulatedCall call = Simulation(data, threads).run();
   for (const PlanTile& tile : data.tiles) {
-    call.pieces += int64_t{std::max(1, tile.num_splits)} * data.spec.num_heads_kv;
+    call.pieces += int64_t{std::max(1, tile.num_splits)} * heads_of(tile);
   }
   return call;
 }

@@ -16,10 +16,12 @@ Status attend(Context& context, const Plan& plan, const AttendArgs& args) {
 
     Context::Impl& impl = *context.impl();
     if (Status status = impl.backend->supports(data, args); !status.ok()) return status;
+    BoundScore score;
+    if (Status status = bind_score(data, args, impl.score, score); !status.ok()) return status;
     std::span<std::byte> workspace;
     const size_t bytes = impl.backend->workspace_bytes(*impl.state, data);
     if (Status status = acquire_workspace(impl, bytes, workspace); !status.ok()) return status;
-    return impl.backend->attend(*impl.state, data, args, workspace);
+    return impl.backend->attend(*impl.state, {data, args, score}, workspace);
   });
 }
 

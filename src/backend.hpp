@@ -13,6 +13,7 @@
 #include "attnrt/attention.hpp"
 #include "attnrt/runtime.hpp"
 #include "src/plan_data.hpp"
+#include "src/plan_score.hpp"
 
 namespace attnrt {
 
@@ -42,6 +43,13 @@ struct MergeTask {
   TensorView out;
   LseView lse;
   const float* sinks = nullptr;  // (Hq) or null
+};
+
+/// A checked attend, with what its score is.
+struct AttendCall {
+  const PlanData& plan;
+  const AttendArgs& args;
+  const BoundScore& score;
 };
 
 /// Virtual because it is called once per layer; nothing below a call of it is.
@@ -91,7 +99,7 @@ class Backend {
                                                const PlanData& plan) const noexcept = 0;
 
   /// `workspace` has at least workspace_bytes bytes and is 64-byte aligned.
-  virtual Status attend(BackendState& state, const PlanData& plan, const AttendArgs& args,
+  virtual Status attend(BackendState& state, const AttendCall& call,
                         std::span<std::byte> workspace) const = 0;
   virtual Status append(BackendState& state, const AppendTask& task) const = 0;
   /// Checked views of paged caches that differ in layout and strides only.

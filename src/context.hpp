@@ -11,6 +11,7 @@
 
 #include "attnrt/attention.hpp"
 #include "src/backend.hpp"
+#include "src/plan_score.hpp"
 
 namespace attnrt {
 
@@ -38,6 +39,8 @@ struct Context::Impl {
   Plan plan;
   std::vector<int32_t> lengths, cu_seqlens_q, cu_seqlens_k, pages, positions;
   WorkspacePool rotated_q;  // f32
+
+  ScoreStorage score;  // of attend
 };
 
 /// The deferred status of the context; InvalidArgument without an Impl (moved from).

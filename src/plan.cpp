@@ -3,12 +3,20 @@
 // where unmerged results go. Knows no hardware; the same batch always gives the same plan.
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "attnrt/attention.hpp"
 #include "src/context.hpp"
 #include "src/packed16.hpp"
 #include "src/plan_cost.hpp"
 #include "src/plan_data.hpp"
+#include "src/plan_mask.hpp"
+#include "src/plan_score.hpp"
+#include "src/plan_verify.hpp"
 #include "src/resolve.hpp"
 #include "src/validate.hpp"
 #include "src/visible_range.hpp"
@@ -57,6 +65,10 @@ AttentionSpec normalized(const AttentionSpec& spec) {
   return out;
 }
 
+int32_t tokens_of_tile(const AttentionSpec& spec) {
+  return std::max(1, kTileRows / (spec.num_heads_q / spec.num_heads_kv));
+}
+
 // Union of the keys that tokens [begin, end) of a sequence see. Both ends of a row's interval grow
 // with its position, so the first and the last row bound it.
 KeyRange keys_of_tokens(const AttentionSpec& spec, const PlanSequence& seq, int32_t begin,
@@ -70,28 +82,89 @@ KeyRange keys_of_tokens(const AttentionSpec& spec, const PlanSequence& seq, int3
   return {first.begin, last.end};
 }
 
-void add_tiles(PlanData& plan, int32_t seq_index) {
-  const AttentionSpec& spec = plan.spec;
+// Keeps what of the runs of a tile lies within its windows. Where only windows decide, neighbours
+// are one run.
+void add_runs(PlanData& plan, const expr::RunList& list, int64_t index, PlanTile& tile) {
+  tile.run_begin = static_cast<int32_t>(plan.runs.size());
+  const std::span<const expr::KeyRun> runs = list.tile(index);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const int32_t begin = std::max(runs[i].key_begin(), tile.key_begin);
+    const int32_t end = std::min(runs[i].key_end(), tile.key_end);
+    if (begin >= end) continue;
+    const auto at = static_cast<size_t>(list.tile_end[static_cast<size_t>(index)]) + i;
+    const uint64_t undecided = list.undecided[at];
+    const bool first = static_cast<int32_t>(plan.runs.size()) == tile.run_begin;
+    if (!first && undecided == 0 && plan.runs.back().undecided == 0 &&
+        plan.runs.back().key_end == begin) {
+      plan.runs.back().key_end = end;
+    } else {
+      plan.runs.push_back({begin, end, undecided});
+    }
+  }
+  tile.run_end = static_cast<int32_t>(plan.runs.size());
+  const bool none = tile.run_begin == tile.run_end;
+  tile.key_begin = none ? 0 : plan.runs[static_cast<size_t>(tile.run_begin)].key_begin;
+  tile.key_end = none ? 0 : plan.runs.back().key_end;
+}
+
+// Keys that at least one of the tiles from `first_tile` on sees.
+int64_t keys_of_tiles(const PlanData& plan, size_t first_tile) {
+  std::vector<KeyRange> ranges;
+  for (size_t t = first_tile; t < plan.tiles.size(); ++t) {
+    const PlanTile& tile = plan.tiles[t];
+    if (plan.mask == nullptr) ranges.push_back({tile.key_begin, tile.key_end});
+    for (const expr::MaskRun& run : plan.runs_of(tile))
+      ranges.push_back({run.key_begin, run.key_end});
+  }
+  std::ranges::sort(ranges, {}, &KeyRange::begin);
+  int64_t keys = 0;
+  int32_t end = 0;
+  for (const KeyRange& range : ranges) {
+    keys += std::max(0, range.end - std::max(range.begin, end));
+    end = std::max(end, range.end);
+  }
+  return keys;
+}
+
+// Tiles of one sequence for some heads; `runs` is null without a mask.
+void add_tiles(PlanData& plan, int32_t seq_index, const expr::HeadClass& heads,
+               const expr::RunList* runs) {
+  const size_t first_tile = plan.tiles.size();
   const PlanSequence& seq = plan.sequences[static_cast<size_t>(seq_index)];
-  const int32_t tile_tokens = std::max(1, kTileRows / (spec.num_heads_q / spec.num_heads_kv));
+  const int32_t tile_tokens = tokens_of_tile(plan.spec);
   for (int32_t begin = 0; begin < seq.q_len;) {
     PlanTile tile;
     tile.seq = seq_index;
     tile.token_begin = begin;
     // By what is left: begin + tile_tokens may pass the end of int32.
     tile.token_end = begin + std::min(seq.q_len - begin, tile_tokens);
-    begin = tile.token_end;
-    const KeyRange keys = keys_of_tokens(spec, seq, tile.token_begin, tile.token_end);
+    tile.kv_head_begin = heads.hkv_begin;
+    tile.kv_head_end = heads.hkv_end;
+    const KeyRange keys = keys_of_tokens(plan.spec, seq, tile.token_begin, tile.token_end);
     tile.key_begin = keys.begin;
     tile.key_end = keys.end;
-    tile.first_split = keys.begin / kSplitKeys;
-    tile.num_splits = keys.end == 0 ? 0 : div_up(keys.end, kSplitKeys) - tile.first_split;
+    if (runs != nullptr) add_runs(plan, *runs, begin / tile_tokens, tile);
+    begin = tile.token_end;
+    tile.keys = keys_within(plan, tile, tile.key_begin, tile.key_end);
+    tile.first_split = tile.key_begin / kSplitKeys;
+    tile.num_splits = tile.key_end == 0 ? 0 : div_up(tile.key_end, kSplitKeys) - tile.first_split;
     plan.max_tile_tokens = std::max(plan.max_tile_tokens, tile.token_end - tile.token_begin);
     plan.tiles.push_back(tile);
   }
-  const KeyRange seen = keys_of_tokens(spec, seq, 0, seq.q_len);
-  plan.keys_seen += seen.end - seen.begin;
+  plan.keys_seen += keys_of_tiles(plan, first_tile) * (heads.hkv_end - heads.hkv_begin);
+}
+
+void add_sequence(PlanData& plan, int32_t seq_index, MaskPlanner* planner) {
+  const PlanSequence& seq = plan.sequences[static_cast<size_t>(seq_index)];
   plan.max_splits = std::max(plan.max_splits, div_up(seq.kv_len, kSplitKeys));
+  const AttentionSpec& spec = plan.spec;
+  if (planner == nullptr) {
+    add_tiles(plan, seq_index, {0, spec.num_heads_q, 0, spec.num_heads_kv}, nullptr);
+    return;
+  }
+  for (const expr::HeadClass& heads : planner->head_classes()) {
+    add_tiles(plan, seq_index, heads, &planner->plan(seq_index, seq, heads, tokens_of_tile(spec)));
+  }
 }
 
 int64_t tile_rows(const PlanData& plan, const PlanTile& tile) {
@@ -106,7 +179,7 @@ int64_t cost_of(const PlanData& plan, const PlanTile& tile, int32_t keys) {
 int32_t items_of(const PlanData& plan, const PlanTile& tile, double total_cost) {
   if (tile.num_splits <= 1) return 1;
   const int64_t rows = tile_rows(plan, tile);
-  const int32_t keys = tile.key_end - tile.key_begin;
+  const int32_t keys = tile.keys;
   const bool tall = rows > kTallRows;
   const int64_t piece = attend_cost(tall ? kPieceRows : rows, keys);
   if (static_cast<double>(piece) * (tall ? kPiecesTall : kPieces) <= total_cost) return 1;
@@ -131,10 +204,6 @@ int64_t choose_items(PlanData& plan, double total_cost) {
   return partial_tokens;
 }
 
-int64_t partial_token_bytes(const AttentionSpec& spec) {
-  return int64_t{spec.num_heads_q} * (spec.head_dim_v + 2) * int64_t{sizeof(float)};
-}
-
 void add_items_of(PlanData& plan, int32_t tile_index) {
   const PlanTile& tile = plan.tiles[static_cast<size_t>(tile_index)];
   const size_t first = plan.items.size();
@@ -147,9 +216,9 @@ void add_items_of(PlanData& plan, int32_t tile_index) {
     item.tile = tile_index;
     item.split_begin = cut(i);
     item.split_end = cut(i + 1);
-    const int32_t begin = std::max(tile.key_begin, item.split_begin * kSplitKeys);
-    const int64_t end = std::min<int64_t>(tile.key_end, int64_t{item.split_end} * kSplitKeys);
-    item.cost = cost_of(plan, tile, static_cast<int32_t>(std::max<int64_t>(0, end - begin)));
+    const int32_t keys = keys_within(plan, tile, int64_t{item.split_begin} * kSplitKeys,
+                                     int64_t{item.split_end} * kSplitKeys);
+    item.cost = cost_of(plan, tile, keys);
     item.rank = item.cost;
     largest = std::max(largest, item.cost);
     plan.items.push_back(item);
@@ -161,13 +230,13 @@ void add_items_of(PlanData& plan, int32_t tile_index) {
 void add_items(PlanData& plan) {
   double total_cost = 0.0;
   for (const PlanTile& tile : plan.tiles) {
-    total_cost += static_cast<double>(cost_of(plan, tile, tile.key_end - tile.key_begin));
+    const double heads = heads_of(tile);
+    total_cost += heads * static_cast<double>(cost_of(plan, tile, tile.keys));
   }
-  total_cost *= plan.spec.num_heads_kv;
   do {
     plan.partial_tokens = choose_items(plan, total_cost);
     total_cost *= 2.0;
-  } while (plan.partial_tokens * partial_token_bytes(plan.spec) > kMaxPartialBytes);
+  } while (partial_bytes(plan) > kMaxPartialBytes);
 
   for (size_t t = 0; t < plan.tiles.size(); ++t) add_items_of(plan, static_cast<int32_t>(t));
   // Ties in key order, which is memory order.
@@ -178,30 +247,57 @@ void add_items(PlanData& plan) {
   });
 }
 
-void build(const AttentionSpec& spec, const SequenceBatch& batch, const PageBound& bound,
-           PlanData& plan) {
-  plan.spec = normalized(spec);
+void clear(PlanData& plan) {
   plan.sequences.clear();
   plan.tiles.clear();
+  plan.runs.clear();
   plan.items.clear();
-  plan.total_q = batch.cu_seqlens_q.empty() ? 0 : batch.cu_seqlens_q.back();
-  plan.page_size = batch.block_table.page_size;
   plan.max_splits = 0;
   plan.max_tile_tokens = 0;
   plan.keys_seen = 0;
+  plan.odd_leftpad_seq = -1;
+}
+
+void build(const SequenceBatch& batch, const PageBound& bound, PlanData& plan) {
+  clear(plan);
+  plan.total_q = batch.cu_seqlens_q.empty() ? 0 : batch.cu_seqlens_q.back();
+  plan.page_size = batch.block_table.page_size;
   plan.packed_tokens = batch.cu_seqlens_k.empty() ? 0 : batch.cu_seqlens_k.back();
   plan.max_page_id = bound.max_id;
   plan.max_page_seq = bound.seq;
   plan.max_page_index = bound.index;
-  plan.odd_leftpad_seq = -1;
+  std::optional<MaskPlanner> planner;
+  if (plan.mask != nullptr) planner.emplace(*plan.mask, plan.spec);
   for (int64_t b = 0; b < batch.batch_size(); ++b) {
     plan.sequences.push_back(resolve_sequence(batch, b));
     const PlanSequence& seq = plan.sequences.back();
     const bool odd = seq.kv_len > 0 && seq.first_slot % kPacked16Keys != 0;
     if (odd && plan.odd_leftpad_seq < 0) plan.odd_leftpad_seq = static_cast<int32_t>(b);
-    add_tiles(plan, static_cast<int32_t>(b));
+    add_sequence(plan, static_cast<int32_t>(b), planner ? &*planner : nullptr);
   }
   add_items(plan);
+}
+
+// Mask and score of the plan, with as much of them in the options of the spec as fits there.
+Status resolve_programs(const SequenceBatch& batch, PlanData& plan) {
+  plan.mask.reset();
+  plan.score = make_plan_score(plan.spec, std::move(plan.score));
+  if (!plan.spec.mask.valid()) return {};
+  const expr::ProgramData& program = *plan.spec.mask.data();
+  expr::Bindings bindings;
+  Status status = expr::bind_slots(program.slots, batch.mask_values, bindings);
+  if (!status.ok()) return Status(status.code(), "mask_values: " + std::string(status.message()));
+  KeyWindow window;
+  if (!window_of(program.mask_form, bindings, window)) {
+    plan.mask = std::make_shared<PlanMask>(plan.spec.mask, std::move(bindings));
+    window = plan.mask->window();
+  } else {
+    plan.spec.mask = {};
+  }
+  window.narrow({plan.spec.window_left, plan.spec.window_right});
+  plan.spec.window_left = window.left;
+  plan.spec.window_right = window.right;
+  return {};
 }
 
 }  // namespace
@@ -217,45 +313,16 @@ Status make_plan(const AttentionSpec& spec, const SequenceBatch& batch, Plan& pl
     PageBound bound;
     if (Status status = validate_plan(spec, batch, options, bound); !status.ok()) return status;
     if (plan.spare_ == nullptr) plan.spare_ = std::make_unique<PlanData>();
-    build(spec, batch, bound, *plan.spare_);
+    PlanData& made = *plan.spare_;
+    made.spec = normalized(spec);
+    if (Status status = resolve_programs(batch, made); !status.ok()) return status;
+    build(batch, bound, made);
+    if (options.verify_mask) {
+      if (Status status = verify_mask(made); !status.ok()) return status;
+    }
     std::swap(plan.data_, plan.spare_);
     return {};
   });
-}
-
-int32_t Plan::batch_size() const noexcept {
-  return valid() ? static_cast<int32_t>(data_->sequences.size()) : 0;
-}
-
-int32_t Plan::total_q() const noexcept { return valid() ? data_->total_q : 0; }
-
-int32_t Plan::num_splits() const noexcept { return valid() ? data_->max_splits : 0; }
-
-int64_t Plan::num_items() const noexcept {
-  return valid() ? static_cast<int64_t>(data_->items.size()) : 0;
-}
-
-int64_t Plan::partial_bytes() const noexcept {
-  return valid() ? data_->partial_tokens * partial_token_bytes(data_->spec) : 0;
-}
-
-int64_t Plan::num_scores() const noexcept {
-  if (!valid()) return 0;
-  int64_t scores = 0;
-  for (const PlanSequence& seq : data_->sequences) {
-    for (int32_t i = 0; i < seq.q_len; ++i) {
-      const KeyRange keys = visible_keys(int64_t{seq.q_start} + i, seq.kv_len,
-                                         data_->spec.window_left, data_->spec.window_right);
-      scores += keys.end - keys.begin;
-    }
-  }
-  return scores * data_->spec.num_heads_q;
-}
-
-int64_t Plan::kv_bytes(DType dtype) const noexcept {
-  if (!valid()) return 0;
-  const AttentionSpec& spec = data_->spec;
-  return data_->keys_seen * spec.num_heads_kv * (spec.head_dim + spec.head_dim_v) * size_of(dtype);
 }
 
 }  // namespace attnrt

@@ -112,6 +112,14 @@ Status check_length(const SequenceBatch& batch, int64_t b) {
   return {};
 }
 
+// Expressions know positions up to int32; the windows of the options know more.
+Status check_positions(const SequenceBatch& batch, int64_t b) {
+  const PlanSequence seq = resolve_sequence(batch, b);
+  if (int64_t{seq.q_start} + seq.q_len <= kMaxLength) return {};
+  return refuse("q_start[", b, "] is ", seq.q_start, ", with a mask its ", seq.q_len,
+                " query tokens must end before ", kMaxLength);
+}
+
 // Pages [begin, end) of the row are those that hold valid keys; no other entry is read.
 Status check_pages(const SequenceBatch& batch, int64_t b, PageBound& bound) {
   const int64_t used = used_slots(batch, b);
@@ -161,6 +169,8 @@ Status validate_plan(const AttentionSpec& spec, const SequenceBatch& batch,
   if (Status s = check_lists(batch, size); !s.ok()) return s;
   for (int64_t b = 0; b < size; ++b) {
     if (Status s = check_length(batch, b); !s.ok()) return s;
+    if (!spec.mask.valid()) continue;
+    if (Status s = check_positions(batch, b); !s.ok()) return s;
   }
   if (options.validation == Validation::kTrusted || !batch.block_table.paged()) return {};
   for (int64_t b = 0; b < size; ++b) {

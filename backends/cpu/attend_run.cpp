@@ -16,6 +16,8 @@
 #include "backends/cpu/kernels/scratch.hpp"
 #include "backends/cpu/output_target.hpp"
 #include "backends/cpu/schedule.hpp"
+#include "src/plan_mask.hpp"
+#include "src/plan_score.hpp"
 
 namespace attnrt::cpu {
 namespace {
@@ -29,6 +31,43 @@ struct WorkspaceLayout {
   size_t schedule, acc, ref, sum, scratch, scratch_each, total;
 };
 
+// The mask and score programs of a plan; null where there is none.
+class Programs {
+ public:
+  explicit Programs(const PlanData& plan) {
+    if (plan.mask != nullptr) mask_ = plan.mask->tile_program().code();
+    if (plan.score != nullptr) score_ = plan.score->tile_program().code();
+  }
+  [[nodiscard]] const expr::TileCode* mask() const { return non_null(mask_); }
+  [[nodiscard]] const expr::TileCode* score() const { return non_null(score_); }
+
+ private:
+  static const expr::TileCode* non_null(const expr::TileCode& code) {
+    return code.steps == nullptr ? nullptr : &code;
+  }
+
+  expr::TileCode mask_, score_;
+};
+
+expr::TileExtent extent_of(const PlanData& plan) {
+  expr::TileExtent extent;
+  extent.sequences = std::max<int64_t>(1, std::ssize(plan.sequences));
+  extent.heads = plan.spec.num_heads_q;
+  extent.kv_heads = plan.spec.num_heads_kv;
+  bool first = true;
+  for (const PlanSequence& seq : plan.sequences) {
+    if (seq.q_len == 0) continue;
+    const int64_t end = int64_t{seq.q_start} + seq.q_len;
+    extent.q_begin = first ? seq.q_start : std::min<int64_t>(extent.q_begin, seq.q_start);
+    extent.q_end = first ? end : std::max(extent.q_end, end);
+    first = false;
+    extent.kv_end = std::max<int64_t>(extent.kv_end, seq.kv_len);
+    extent.max_q_len = std::max<int64_t>(extent.max_q_len, seq.q_len);
+    extent.max_kv_len = std::max<int64_t>(extent.max_kv_len, seq.kv_len);
+  }
+  return extent;
+}
+
 WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
   const AttentionSpec& spec = plan.spec;
   const auto states = static_cast<size_t>(plan.partial_tokens * spec.num_heads_q);
@@ -40,8 +79,9 @@ WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
   layout.ref = layout.acc + aligned(states * static_cast<size_t>(spec.head_dim_v) * sizeof(float));
   layout.sum = layout.ref + aligned(states * sizeof(float));
   layout.scratch = layout.sum + aligned(states * sizeof(float));
+  const Programs programs(plan);
   layout.scratch_each = aligned(attend_scratch_bytes(rows, spec.head_dim, spec.head_dim_v,
-                                                     /*mask=*/nullptr, /*score=*/nullptr));
+                                                     programs.mask(), programs.score()));
   layout.total = layout.scratch + layout.scratch_each * static_cast<size_t>(workers);
   return layout;
 }
@@ -82,18 +122,21 @@ struct Worker {
 // One call of attend: everything its workers share.
 class AttendRun {
  public:
-  AttendRun(const KernelTable& table, const PlanData& plan, const AttendArgs& args,
-            std::span<std::byte> workspace, int32_t workers)
+  AttendRun(const KernelTable& table, const AttendCall& call, std::span<std::byte> workspace,
+            int32_t workers)
       : table_(table),
-        kernel_(choose_kernel(table, plan, args)),
-        plan_(plan),
-        args_(args),
-        layout_(lay_out(plan, workers)),
+        kernel_(choose_kernel(table, call.plan, call.args)),
+        plan_(call.plan),
+        args_(call.args),
+        score_(call.score),
+        programs_(call.plan),
+        layout_(lay_out(plan_, workers)),
         memory_(workspace.data()),
-        schedule_(make_schedule(plan, workers, memory_ + layout_.schedule)) {
+        schedule_(make_schedule(plan_, workers, memory_ + layout_.schedule)) {
+    bind_programs();
     counters_ = reinterpret_cast<std::atomic<int32_t>*>(memory_);
     const size_t counters =
-        static_cast<size_t>(plan.merge_groups) * static_cast<size_t>(schedule_.merge_chunks);
+        static_cast<size_t>(plan_.merge_groups) * static_cast<size_t>(schedule_.merge_chunks);
     for (size_t i = 0; i < counters; ++i) new (counters_ + i) std::atomic<int32_t>(0);
   }
 
@@ -165,6 +208,18 @@ class AttendRun {
     finish_merge_groups(tile, unit, target, worker.scratch);
   }
 
+  void bind_programs() {
+    if (plan_.mask == nullptr && score_.program == nullptr) return;
+    const expr::TileExtent extent = extent_of(plan_);
+    const auto bound = [&](const expr::TileCode* code, std::span<const expr::BoundSlot> slots) {
+      return expr::ExprCall{code, slots.data(), expr::needs_int64(*code, slots, extent)};
+    };
+    if (plan_.mask != nullptr) {
+      mask_call_ = bound(programs_.mask(), plan_.mask->bindings().slots);
+    }
+    if (score_.program != nullptr) score_call_ = bound(programs_.score(), score_.slots);
+  }
+
   [[nodiscard]] AttendTask task_of(const PlanTile& tile, const Unit& unit,
                                    std::byte* scratch) const {
     const AttentionSpec& spec = plan_.spec;
@@ -189,12 +244,21 @@ class AttendRun {
     task.window_left = spec.window_left;
     task.window_right = spec.window_right;
     task.scale = *spec.softmax_scale;
-    task.softcap = spec.softcap;
-    if (spec.has_alibi) {
+    task.softcap = score_.softcap;
+    if (!score_.alibi_slopes.empty()) {
       const auto heads = static_cast<size_t>(spec.num_heads_q);
-      const bool per_sequence = args_.alibi_slopes.size() != heads;
+      const bool per_sequence = score_.alibi_slopes.size() != heads;
       task.alibi =
-          args_.alibi_slopes.data() + (per_sequence ? static_cast<size_t>(tile.seq) * heads : 0);
+          score_.alibi_slopes.data() + (per_sequence ? static_cast<size_t>(tile.seq) * heads : 0);
+    }
+    task.seq = tile.seq;
+    task.q_len = seq.q_len;
+    task.mask = mask_call_;
+    task.score = score_call_;
+    if (plan_.mask != nullptr) {
+      const std::span<const expr::MaskRun> runs = plan_.runs_of(tile);
+      task.runs = runs.data();
+      task.num_runs = static_cast<int32_t>(runs.size());
     }
     if (args_.rotary_q.cos != nullptr) task.rotary_q = &args_.rotary_q;
     task.rotary_q_constant = args_.rotary_q_constant;
@@ -302,7 +366,7 @@ class AttendRun {
 
   void merge_chunk(const PlanTile& tile, int32_t chunk, const PartialTarget& target,
                    std::byte* scratch) {
-    const int32_t heads = plan_.spec.num_heads_kv;
+    const int32_t heads = heads_of(tile);
     const int32_t group = plan_.spec.num_heads_q / plan_.spec.num_heads_kv;
     const PlanSequence& seq = plan_.sequences[static_cast<size_t>(tile.seq)];
     MergeTaskRows task{};
@@ -310,8 +374,9 @@ class AttendRun {
     task.num_splits = &tile.num_splits;
     task.num_targets = 1;
     task.tokens = tile.token_end - tile.token_begin;
-    task.head_begin = head_at(heads, chunk, schedule_.merge_chunks) * group;
-    task.head_end = head_at(heads, chunk + 1, schedule_.merge_chunks) * group;
+    task.head_begin = (tile.kv_head_begin + head_at(heads, chunk, schedule_.merge_chunks)) * group;
+    task.head_end =
+        (tile.kv_head_begin + head_at(heads, chunk + 1, schedule_.merge_chunks)) * group;
     task.heads_q = plan_.spec.num_heads_q;
     task.head_dim_v = plan_.spec.head_dim_v;
     task.out = output_at(int64_t{seq.q_begin} + tile.token_begin);
@@ -323,6 +388,9 @@ class AttendRun {
   const AttendKernel kernel_;
   const PlanData& plan_;
   const AttendArgs& args_;
+  const BoundScore& score_;
+  const Programs programs_;
+  expr::ExprCall mask_call_{}, score_call_{};
   const WorkspaceLayout layout_;
   std::byte* memory_;
   const Schedule schedule_;
@@ -338,16 +406,16 @@ size_t attend_workspace_bytes(const PlanData& plan, int32_t workers) noexcept {
   return lay_out(plan, workers).total;
 }
 
-Status run_attend(const KernelTable& table, WorkerTeam& team, const PlanData& plan,
-                  const AttendArgs& args, std::span<std::byte> workspace) {
+Status run_attend(const KernelTable& table, WorkerTeam& team, const AttendCall& call,
+                  std::span<std::byte> workspace) {
   // An arena of one slot has a second one while work is enqueued in it, so its size may have risen
   // since the workspace was measured: no more workers than it has scratch for.
-  const WorkspaceLayout one = lay_out(plan, 1);
+  const WorkspaceLayout one = lay_out(call.plan, 1);
   const auto fit = static_cast<int64_t>((workspace.size() - one.scratch) / one.scratch_each);
   const auto threads = static_cast<int32_t>(std::min<int64_t>(team.size(), fit));
-  AttendRun run(table, plan, args, workspace, threads);
+  AttendRun run(table, call, workspace, threads);
   team.run(run.num_workers(), [&](int32_t worker) { run.work(worker); });
-  if (args.stats != nullptr) run.add_stats_to(*args.stats);
+  if (call.args.stats != nullptr) run.add_stats_to(*call.args.stats);
   return run.result();
 }
 

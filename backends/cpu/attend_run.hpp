@@ -8,7 +8,7 @@
 
 #include "backends/cpu/kernels/kernel_table.hpp"
 #include "backends/cpu/parallel.hpp"
-#include "src/plan_data.hpp"
+#include "src/backend.hpp"
 
 namespace attnrt::cpu {
 
@@ -16,7 +16,7 @@ namespace attnrt::cpu {
 size_t attend_workspace_bytes(const PlanData& plan, int32_t workers) noexcept;
 
 /// Arguments are checked; workspace is 64-byte aligned and large enough for team.size() workers.
-Status run_attend(const KernelTable& table, WorkerTeam& team, const PlanData& plan,
-                  const AttendArgs& args, std::span<std::byte> workspace);
+Status run_attend(const KernelTable& table, WorkerTeam& team, const AttendCall& call,
+                  std::span<std::byte> workspace);
 
 }  // namespace attnrt::cpu

@@ -166,7 +166,10 @@ class CpuBackend final : public Backend {
     return cpu_state(state).runner.team.size();
   }
 
-  Status supports(const PlanData&, const AttendArgs& args) const override {
+  Status supports(const PlanData& plan, const AttendArgs& args) const override {
+    if (plan.mask != nullptr || plan.score != nullptr) {
+      return Status(Code::kUnsupported, "the cpu backend does not run mask and score programs yet");
+    }
     if (args.kv.device == Device::kCpu) return {};
     return Status(Code::kUnsupported, "kv.device is cuda, the cpu backend reads host memory");
   }
@@ -176,10 +179,10 @@ class CpuBackend final : public Backend {
     return attend_workspace_bytes(plan, cpu_state(state).runner.team.size());
   }
 
-  Status attend(BackendState& state, const PlanData& plan, const AttendArgs& args,
+  Status attend(BackendState& state, const AttendCall& call,
                 std::span<std::byte> workspace) const override {
     CpuState& cpu = cpu_state(state);
-    return run_attend(cpu.table, cpu.runner.team, plan, args, workspace);
+    return run_attend(cpu.table, cpu.runner.team, call, workspace);
   }
 
   Status append(BackendState& state, const AppendTask& task) const override {

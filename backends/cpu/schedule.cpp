@@ -38,6 +38,12 @@ const PlanTile& tile_of(const PlanData& plan, int64_t item) noexcept {
   return plan.tiles[static_cast<size_t>(plan.items[static_cast<size_t>(item)].tile)];
 }
 
+// Of all its KV heads.
+double item_cost(const PlanData& plan, int64_t item) noexcept {
+  const auto cost = static_cast<double>(plan.items[static_cast<size_t>(item)].cost);
+  return cost * heads_of(tile_of(plan, item));
+}
+
 int64_t tile_rows(const PlanData& plan, const PlanTile& tile) noexcept {
   return int64_t{tile.token_end - tile.token_begin} *
          (plan.spec.num_heads_q / plan.spec.num_heads_kv);
@@ -61,7 +67,7 @@ int64_t round_up(double pieces) noexcept {
 // and are not cut by rows.
 ItemCut cut_into(const PlanData& plan, const PlanTile& tile, bool all_keys,
                  double pieces) noexcept {
-  const int64_t heads = plan.spec.num_heads_kv;
+  const int64_t heads = heads_of(tile);
   ItemCut cut{0, 1, 1, all_keys};
   if (pieces <= 1.0) return cut;
   const uint64_t chunks = std::bit_ceil(static_cast<uint64_t>(round_up(pieces)));
@@ -74,7 +80,7 @@ ItemCut cut_into(const PlanData& plan, const PlanTile& tile, bool all_keys,
 }
 
 double tile_cost(const PlanTile& tile, int64_t rows) noexcept {
-  return static_cast<double>(attend_cost(rows, int64_t{tile.key_end} - tile.key_begin));
+  return static_cast<double>(attend_cost(rows, tile.keys));
 }
 
 // Whether all items of a tile run as one. Not if a worker then had few pieces to choose from:
@@ -85,7 +91,7 @@ bool runs_as_one(const PlanData& plan, const PlanTile& tile, double total,
   if (tile.num_items == 1 || workers <= 1.0) return true;
   const int64_t rows = tile_rows(plan, tile);
   const double piece = rows > kPieceRows ? tile_cost(tile, std::min(rows, kPieceRows))
-                                         : tile_cost(tile, rows) * plan.spec.num_heads_kv;
+                                         : tile_cost(tile, rows) * heads_of(tile);
   return piece * kPiecesPerWorker * workers <= total;
 }
 
@@ -105,9 +111,8 @@ Schedule make_schedule(const PlanData& plan, int32_t num_threads, void* memory) 
   schedule.cuts = static_cast<ItemCut*>(memory);
   schedule.num_items = static_cast<int64_t>(plan.items.size());
   // Doubles, because the costs of 2^31 queries times heads pass int64.
-  const double heads = plan.spec.num_heads_kv;
   double total = 0.0;
-  for (const PlanItem& item : plan.items) total += static_cast<double>(item.cost) * heads;
+  for (int64_t i = 0; i < schedule.num_items; ++i) total += item_cost(plan, i);
   schedule.num_workers =
       static_cast<int32_t>(std::clamp(total / kWorkerCost, 1.0, static_cast<double>(num_threads)));
   const double workers = schedule.num_workers;
@@ -116,6 +121,7 @@ Schedule make_schedule(const PlanData& plan, int32_t num_threads, void* memory) 
   for (int64_t i = 0; i < schedule.num_items; ++i) {
     const PlanItem& item = plan.items[static_cast<size_t>(i)];
     const PlanTile& tile = tile_of(plan, i);
+    const double heads = heads_of(tile);
     const double most = std::max(least, left / (kUnitsLeft * workers));
     ItemCut& cut = schedule.cuts[i];
     if (!runs_as_one(plan, tile, total, workers)) {
@@ -130,7 +136,7 @@ Schedule make_schedule(const PlanData& plan, int32_t num_threads, void* memory) 
     cut.first_unit = schedule.num_units;
     schedule.num_units += int64_t{cut.head_chunks} * cut.row_chunks;
     schedule.merge_chunks = std::max(schedule.merge_chunks, cut.head_chunks);
-    left -= static_cast<double>(item.cost) * heads;
+    left -= item_cost(plan, i);
   }
   return schedule;
 }
@@ -146,9 +152,9 @@ Unit unit_at(const PlanData& plan, const Schedule& schedule, int64_t index) noex
   const int64_t part = index - cut.first_unit;
   const int64_t head_chunk = part % cut.head_chunks;
   const int64_t row_chunk = part / cut.head_chunks;
-  unit.kv_head_begin = head_at(plan.spec.num_heads_kv, head_chunk, cut.head_chunks);
-  unit.kv_head_end = head_at(plan.spec.num_heads_kv, head_chunk + 1, cut.head_chunks);
   const PlanTile& tile = tile_of(plan, unit.item);
+  unit.kv_head_begin = tile.kv_head_begin + head_at(heads_of(tile), head_chunk, cut.head_chunks);
+  unit.kv_head_end = tile.kv_head_begin + head_at(heads_of(tile), head_chunk + 1, cut.head_chunks);
   const int64_t tokens = tile.token_end - tile.token_begin;
   unit.token_begin = token_at(tokens, row_chunk, cut.row_chunks);
   unit.token_end = token_at(tokens, row_chunk + 1, cut.row_chunks);
@@ -174,17 +180,22 @@ KeyRange unit_keys(const PlanData& plan, const Unit& unit) noexcept {
 }
 
 int64_t unit_cost(const PlanData& plan, const Unit& unit) noexcept {
-  const KeyRange keys = unit_keys(plan, unit);
+  const KeyRange range = unit_keys(plan, unit);
+  const int64_t keys = keys_within(plan, tile_of(plan, unit.item), range.begin, range.end);
   const int64_t rows =
       int64_t{unit.token_end - unit.token_begin} * (plan.spec.num_heads_q / plan.spec.num_heads_kv);
-  return (unit.kv_head_end - unit.kv_head_begin) * attend_cost(rows, keys.end - keys.begin);
+  return (unit.kv_head_end - unit.kv_head_begin) * attend_cost(rows, keys);
 }
 
 MergeChunks merge_chunks_of(const PlanData& plan, const Schedule& schedule,
                             const Unit& unit) noexcept {
-  const int64_t heads = plan.spec.num_heads_kv;
-  return {static_cast<int32_t>(div_up(unit.kv_head_begin * int64_t{schedule.merge_chunks}, heads)),
-          static_cast<int32_t>(div_up(unit.kv_head_end * int64_t{schedule.merge_chunks}, heads))};
+  const PlanTile& tile = tile_of(plan, unit.item);
+  const int64_t heads = heads_of(tile);
+  const auto chunk_at = [&](int32_t head) {
+    return static_cast<int32_t>(
+        div_up((head - tile.kv_head_begin) * int64_t{schedule.merge_chunks}, heads));
+  };
+  return {chunk_at(unit.kv_head_begin), chunk_at(unit.kv_head_end)};
 }
 
 }  // namespace attnrt::cpu

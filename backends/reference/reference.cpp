@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "backends/reference/element.hpp"
+#include "backends/reference/expressions.hpp"
 #include "backends/reference/kv_element.hpp"
 
 namespace attnrt::reference {
@@ -18,6 +19,7 @@ struct Problem {
   const AttentionSpec& spec;
   const SequenceBatch& batch;
   const AttendArgs& args;
+  Expressions& expressions;
 };
 
 // What the batch says about one sequence.
@@ -86,12 +88,23 @@ int64_t slot_of(const Problem& p, const Sequence& s, int64_t key) {
   return int64_t{table.pages[at(entry)]} * table.page_size + slot % table.page_size;
 }
 
-bool visible(const AttentionSpec& spec, const Sequence& s, int64_t position, int64_t key) {
+Element element_of(const Sequence& s, RowIndex where, int64_t key) {
+  return {.seq = s.index,
+          .q_head = where.q_head,
+          .position = s.q_start + where.token,
+          .key = key,
+          .q_len = s.q_len,
+          .kv_len = s.kv_len};
+}
+
+bool visible(const Problem& p, const Sequence& s, RowIndex where, int64_t key) {
+  const AttentionSpec& spec = p.spec;
+  const int64_t position = s.q_start + where.token;
   if (key < 0 || key >= s.kv_len) return false;
   if (spec.causal && key > position) return false;
   if (spec.window_left >= 0 && key < position - spec.window_left) return false;
   if (!spec.causal && spec.window_right >= 0 && key > position + spec.window_right) return false;
-  return true;
+  return p.expressions.visible(element_of(s, where, key));
 }
 
 template <class T>
@@ -147,7 +160,7 @@ T score_of(const Problem& p, const Sequence& s, RowIndex where, int64_t key,
     const T distance = static_cast<T>(std::abs(s.q_start + where.token - key));
     score -= static_cast<T>(p.args.alibi_slopes[at(first + where.q_head)]) * distance;
   }
-  return score;
+  return p.expressions.score(element_of(s, where, key), score);
 }
 
 template <class T>
@@ -175,7 +188,6 @@ void add_value(const Problem& p, const Sequence& s, RowIndex where, Weighted<T> 
 template <class T>
 State<T> soften(const Problem& p, RowIndex where, KeyRange keys) {
   const Sequence s = sequence_of(p.batch, where.seq);
-  const int64_t position = s.q_start + where.token;
   const std::vector<T> query = query_row<T>(p, s, where);
   State<T> state;
   state.acc.assign(at(value_dim(p.spec)), T{0});
@@ -183,7 +195,7 @@ State<T> soften(const Problem& p, RowIndex where, KeyRange keys) {
   std::vector<double> buffer;
   std::vector<Weighted<T>> seen;
   for (int64_t key = keys.begin; key < keys.end && key < s.kv_len; ++key) {
-    if (!visible(p.spec, s, position, key)) continue;
+    if (!visible(p, s, where, key)) continue;
     const T score = score_of(p, s, where, key, query, buffer);
     seen.push_back({key, score});
     if (score > state.max || std::isnan(score)) state.max = score;
@@ -263,16 +275,19 @@ void store_lse(const LseView& view, int64_t token, int64_t head, int64_t total_q
 
 Row attend_row(const AttentionSpec& spec, const SequenceBatch& batch, const AttendArgs& args,
                RowIndex where) {
-  return compute_row<double>({spec, batch, args}, where);
+  Expressions expressions(spec, batch, args);
+  return compute_row<double>({spec, batch, args, expressions}, where);
 }
 
 Row naive_row(const AttentionSpec& spec, const SequenceBatch& batch, const AttendArgs& args,
               RowIndex where) {
-  return compute_row<float>({spec, batch, args}, where);
+  Expressions expressions(spec, batch, args);
+  return compute_row<float>({spec, batch, args, expressions}, where);
 }
 
 void attend(const AttentionSpec& spec, const SequenceBatch& batch, const AttendArgs& args) {
-  const Problem problem{spec, batch, args};
+  Expressions expressions(spec, batch, args);
+  const Problem problem{spec, batch, args, expressions};
   const int64_t total_q = batch.batch_size() > 0 ? batch.cu_seqlens_q.back() : 0;
   for (int64_t seq = 0; seq < batch.batch_size(); ++seq) {
     const Sequence s = sequence_of(batch, seq);
@@ -285,7 +300,7 @@ void attend(const AttentionSpec& spec, const SequenceBatch& batch, const AttendA
           store_partials(problem, where, q_row, total_q);
           continue;
         }
-        const Row row = attend_row(spec, batch, args, where);
+        const Row row = compute_row<double>(problem, where);
         const int64_t offset = q_row * args.out.strides[0] + head * args.out.strides[1];
         for (int64_t d = 0; d < std::ssize(row.out); ++d) {
           store(args.out.dtype, args.out.data, offset + d, row.out[at(d)]);

@@ -11,6 +11,7 @@
 #include "backends/reference/element.hpp"
 #include "backends/reference/kv_element.hpp"
 #include "backends/reference/reference.hpp"
+#include "src/plan_mask.hpp"
 
 namespace attnrt::reference {
 namespace {
@@ -27,9 +28,11 @@ struct OwnedBatch {
   std::vector<int32_t> indptr{0};
   std::vector<int32_t> pages;
   std::vector<int32_t> last_page_len;
+  std::vector<expr::SlotValue> mask_values;
   int32_t page_size = 0;
 
   explicit OwnedBatch(const PlanData& plan) : page_size(plan.page_size) {
+    if (plan.mask != nullptr) mask_values = slot_values(*plan.mask);
     for (const PlanSequence& seq : plan.sequences) {
       cu_seqlens_q.push_back(seq.q_begin + seq.q_len);
       q_start.push_back(seq.q_start);
@@ -60,6 +63,7 @@ struct OwnedBatch {
     batch.seqused_k = seqused_k;
     batch.q_start = q_start;
     batch.leftpad_k = leftpad;
+    batch.mask_values = mask_values;
     if (page_size != 0)
       batch.block_table = BlockTable::csr(indptr, pages, last_page_len, page_size);
     return batch;
@@ -218,10 +222,10 @@ class ReferenceBackend final : public Backend {
     return 0;
   }
 
-  Status attend(BackendState&, const PlanData& plan, const AttendArgs& args,
-                std::span<std::byte>) const override {
-    const OwnedBatch batch(plan);
-    reference::attend(plan.spec, batch.view(), args);
+  Status attend(BackendState&, const AttendCall& call, std::span<std::byte>) const override {
+    const OwnedBatch batch(call.plan);
+    const AttendArgs& args = call.args;
+    reference::attend(call.plan.spec, batch.view(), args);
     return args.stop.stop_requested() ? cancelled() : Status();
   }
 

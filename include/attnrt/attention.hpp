@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "attnrt/batch.hpp"
+#include "attnrt/expr.hpp"
 #include "attnrt/kv_cache.hpp"
 #include "attnrt/status.hpp"
 #include "attnrt/tensor.hpp"
@@ -43,6 +44,13 @@ struct AttentionSpec {
   bool has_alibi = false;     // AttendArgs brings alibi_slopes
   bool has_sinks = false;     // AttendArgs brings sinks
   Arithmetic arithmetic = Arithmetic::kFastest;
+
+  // Which keys a row sees, and-ed with causal and window; SequenceBatch brings its slots. Parts
+  // that are windows (kv <= q, q - kv < 4096) cost what the options above cost.
+  expr::MaskProgram mask{};
+
+  // Replaces the score after scale, softcap and ALiBi, before masks; AttendArgs brings its slots.
+  expr::ScoreProgram score{};
 };
 
 /// How much of a batch make_plan checks. kTrusted leaves out the O(pages) part: page ids are taken
@@ -51,6 +59,27 @@ enum class Validation : uint8_t { kFull, kTrusted };
 
 struct PlanOptions {
   Validation validation = Validation::kFull;
+
+  // Evaluates the mask at every element that the plan declares seen or unseen without asking the
+  // mask, by its definition: about 100 ns each. A wrong one is an Internal error that names it.
+  bool verify_mask = false;
+};
+
+/// Blocks of a plan: the query tokens of a tile (256 / group) x kSparsityKeys keys, for each KV
+/// head, those at the ends of a sequence included.
+inline constexpr int32_t kSparsityKeys = 64;
+struct Sparsity {
+  int64_t empty_blocks = 0;    // never touched
+  int64_t partial_blocks = 0;  // elements are asked for
+  int64_t full_blocks = 0;     // seen as a whole
+
+  [[nodiscard]] int64_t blocks() const noexcept {
+    return empty_blocks + partial_blocks + full_blocks;
+  }
+  /// The share of blocks that no time is spent on, 0 to 1; 0 without blocks.
+  [[nodiscard]] double sparsity() const noexcept {
+    return blocks() == 0 ? 0.0 : static_cast<double>(empty_blocks) / static_cast<double>(blocks());
+  }
 };
 
 struct PlanData;
@@ -77,11 +106,20 @@ class Plan {
   [[nodiscard]] int64_t num_items() const noexcept;
   [[nodiscard]] int64_t partial_bytes() const noexcept;
 
-  /// Visible (row, key) pairs of all query heads: what attention has to compute.
+  /// Visible (row, key) pairs of all query heads: what attention has to compute. Where elements of
+  /// a mask have to be asked for, all of them count.
   [[nodiscard]] int64_t num_scores() const noexcept;
 
   /// Bytes of K and V that some row sees, each counted once, for a cache of `dtype`.
   [[nodiscard]] int64_t kv_bytes(DType dtype) const noexcept;
+
+  /// What the mask and the windows leave out. O(blocks).
+  [[nodiscard]] Sparsity sparsity() const;
+
+  /// A line of figures, then for the first `sequences` sequences (and KV heads, where the mask
+  /// depends on them) a picture: a line for each tile of query tokens, a character for each block
+  /// of keys: '#' full, '+' partial, '.' empty; shrunk to 96 x 48. Can throw std::bad_alloc.
+  [[nodiscard]] std::string to_string(int32_t sequences = 4) const;
 
   /// For the library's own use.
   [[nodiscard]] const PlanData* data() const noexcept { return data_.get(); }
@@ -92,9 +130,11 @@ class Plan {
   std::unique_ptr<PlanData> spare_;  // planned into, then swapped: an error leaves data_ alone
 };
 
-/// Plans one step. Checks everything about lengths and tables once, in O(batch + pages). A plan
+/// Plans one step. Checks everything about lengths and tables once, in O(batch + pages). With a
+/// mask that is more than a window, proves of blocks of keys which are empty and which are full:
+/// some 100 ns for each block at the boundary of the mask, and O(elements) for its tables. A plan
 /// object may be planned again and keeps its memory; on error it keeps its old content.
-/// Errors: InvalidArgument naming the field, index and value; OutOfMemory.
+/// Errors: InvalidArgument naming the field, index and value, or the slot; OutOfMemory.
 Status make_plan(const AttentionSpec& spec, const SequenceBatch& batch, Plan& plan,
                  const PlanOptions& options = {});
 
@@ -192,12 +232,17 @@ struct AttendArgs {
   LseView lse;                          // optional
   std::span<const float> alibi_slopes;  // (Hq) or (batch * Hq), iff spec.has_alibi
   std::span<const float> sinks;         // (Hq) logits, iff spec.has_sinks
-  RotaryView rotary_q;                  // optional rotation of q on the fly, as read
-  bool rotary_q_constant = false;       // all rows of a sequence at its q_start (FlashAttention's
-                                        // rule for calls that are neither causal nor windowed)
-  PartialView partial;                  // where acc is set: states instead of out and lse
-  std::stop_token stop;                 // checked between items of work
-  AttendStats* stats = nullptr;         // optional; the reference backend leaves it alone
+
+  // Values of the slots of spec.score, by name; others are ignored. They may differ from layer to
+  // layer. Buffers are borrowed for the call; a promised order is not checked.
+  std::span<const expr::SlotValue> score_values;
+
+  RotaryView rotary_q;             // optional rotation of q on the fly, as read
+  bool rotary_q_constant = false;  // all rows of a sequence at its q_start (FlashAttention's
+                                   // rule for calls that are neither causal nor windowed)
+  PartialView partial;             // where acc is set: states instead of out and lse
+  std::stop_token stop;            // checked between items of work
+  AttendStats* stats = nullptr;    // optional; the reference backend leaves it alone
 };
 
 /// Computes one layer. A row's bits depend on its own sequence, the spec, the dtypes, the ISA and

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "attnrt/expr.hpp"
+
 namespace attnrt {
 
 /// Maps each sequence's logical pages to physical pages of the cache. Borrowed: the memory must
@@ -43,7 +45,8 @@ struct BlockTable {
   }
 };
 
-/// A batch of sequences. All spans but the block table's are read while planning only.
+/// A batch of sequences. All spans but the block table's are read while planning only; the buffers
+/// that mask_values name are read by attend, too.
 ///
 /// Where the number of keys of sequence b comes from:
 ///  * packed K/V: cu_seqlens_k, or seqused_k where given (at most the packed length);
@@ -58,6 +61,10 @@ struct SequenceBatch {
                                        // kv_len - q_len. May be negative or beyond kv_len.
   std::span<const int32_t> leftpad_k;  // [batch] cache slots skipped before key 0; default 0.
                                        // seqused_k counts them: kv_len = seqused_k - leftpad_k.
+
+  // Values of the slots of AttentionSpec::mask, by name; others are ignored. A changed value or
+  // element takes a new plan.
+  std::span<const expr::SlotValue> mask_values;
 
   [[nodiscard]] int64_t batch_size() const noexcept {
     return cu_seqlens_q.empty() ? 0 : static_cast<int64_t>(cu_seqlens_q.size()) - 1;

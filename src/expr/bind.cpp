@@ -54,7 +54,8 @@ bool keeps_promise(const BoundSlot& slot) {
   return ascending_bf16(slot);
 }
 
-Status bind_buffer(const Slot& slot, const SlotValue& value, BoundSlot& bound) {
+Status bind_buffer(const Slot& slot, const SlotValue& value, CheckOrder check_order,
+                   BoundSlot& bound) {
   if (value.element != slot.element) {
     return error(slot, std::string(" has elements of ") + to_string(value.element) +
                            ", the expression reads " + to_string(slot.element));
@@ -78,14 +79,16 @@ Status bind_buffer(const Slot& slot, const SlotValue& value, BoundSlot& bound) {
   bound.rank = value.rank;
   bound.shape = value.shape;
   bound.strides = value.strides;
-  if (slot.sorted && !keeps_promise(bound)) return error(slot, " is declared sorted and is not");
+  if (slot.sorted && check_order == CheckOrder::kYes && !keeps_promise(bound)) {
+    return error(slot, " is declared sorted and is not");
+  }
   return {};
 }
 
 }  // namespace
 
 Status bind_slots(std::span<const Slot> slots, std::span<const SlotValue> values,
-                  Bindings& bindings) {
+                  Bindings& bindings, CheckOrder check_order) {
   bindings.slots.assign(slots.size(), {});
   for (size_t i = 0; i < slots.size(); ++i) {
     const Slot& slot = slots[i];
@@ -104,7 +107,7 @@ Status bind_slots(std::span<const Slot> slots, std::span<const SlotValue> values
       return error(slot, " is " + std::to_string(bound.int_value) + ", beyond 2^40");
     }
     if (slot.kind != SlotKind::kBuffer) continue;
-    if (Status status = bind_buffer(slot, *value, bound); !status.ok()) return status;
+    if (Status status = bind_buffer(slot, *value, check_order, bound); !status.ok()) return status;
   }
   return {};
 }

@@ -70,7 +70,7 @@ uint64_t TileClassifier::undecided_conjuncts() const {
   uint64_t undecided = 0;
   const ClassifyTape& tape = analysis_->tape();
   for (size_t i = 0; i < tape.conjunct_results.size(); ++i) {
-    if (truth(tape.conjunct_results[i]) != kCanBeTrue) undecided |= uint64_t{1} << i;
+    if (truth(tape.conjunct_results[i]) != kCanBeTrue) undecided |= conjunct_bit(i);
   }
   return undecided;
 }

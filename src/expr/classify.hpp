@@ -59,8 +59,8 @@ class TileClassifier {
   void set_queries(int64_t begin, int64_t end);
   TileClass classify(int64_t key_begin, int64_t key_end);
 
-  /// After kPartial: bit i is set where tape().conjuncts[i] was not proved true for the whole tile.
-  /// The mask is the conjunction of those there.
+  /// After kPartial: conjunct_bit(i) is set where tape().conjuncts[i] was not proved true for the
+  /// whole tile. The mask is the conjunction of those there.
   [[nodiscard]] uint64_t undecided_conjuncts() const;
 
   [[nodiscard]] const MaskAnalysis& analysis() const { return *analysis_; }

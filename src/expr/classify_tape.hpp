@@ -35,6 +35,12 @@ struct TapeStep {
   [[nodiscard]] bool operator<(const TapeStep& other) const;
 };
 
+/// Conjuncts have a bit each in sets of them; the last bit stands for all beyond.
+inline constexpr size_t kConjunctBits = 64;
+constexpr uint64_t conjunct_bit(size_t conjunct) {
+  return uint64_t{1} << (conjunct < kConjunctBits ? conjunct : kConjunctBits - 1);
+}
+
 struct ClassifyTape {
   std::vector<TapeStep> steps;
   std::array<std::vector<int32_t>, 4> order;  // live steps by Rank

@@ -31,7 +31,7 @@ class Planner {
     if (tokens <= 0) return;
     const int32_t tiles = (tokens - 1) / request_.tile_tokens + 1;
     if (request_.kv_len > 0) {
-      segments_.push_back({0, (request_.kv_len - 1) / request_.block_keys + 1, false});
+      segments_.push_back({0, (request_.kv_len - 1) / request_.block_keys + 1, false, 0});
     }
     descend({0, tiles}, 0, segments_.size());
   }
@@ -41,6 +41,12 @@ class Planner {
     int32_t begin = 0;
     int32_t end = 0;
     bool full = false;  // else undecided
+    uint64_t undecided = 0;
+
+    // Whether the two may be one run.
+    [[nodiscard]] bool is_like(const Segment& other) const {
+      return full == other.full && (undecided == 0) == (other.undecided == 0);
+    }
   };
   struct Tiles {
     int32_t begin = 0;
@@ -102,24 +108,32 @@ class Planner {
       halve(segment, grain, leaf, mark);
       return;
     }
-    if (found == TileClass::kPartial && leaf) found = refine(keys(segment.begin, segment.end));
+    segment.undecided = 0;
+    if (found == TileClass::kPartial && leaf) {
+      if (request_.residuals) {
+        segment.undecided = classifier_.undecided_conjuncts() & ~request_.decided_elsewhere;
+      }
+      found = refine(keys(segment.begin, segment.end));
+    }
     if (found == TileClass::kEmpty) return;
     segment.full = found == TileClass::kFull;
+    if (segment.full) segment.undecided = 0;
     undecided_ |= !segment.full;
     push(segment, leaf || segment.full ? mark : segments_.size());
   }
 
   void halve(Segment segment, int32_t grain, bool leaf, size_t mark) {
     const int32_t middle = segment.begin + half_of(segment.end - segment.begin);
-    decide({segment.begin, middle, false}, grain, leaf, mark);
-    decide({middle, segment.end, false}, grain, leaf, mark);
+    decide({segment.begin, middle, false, 0}, grain, leaf, mark);
+    decide({middle, segment.end, false, 0}, grain, leaf, mark);
   }
 
   // Joins a segment to the one before it, down to `mark`, where both are of one kind.
   void push(Segment segment, size_t mark) {
     if (segments_.size() > mark && segments_.back().end == segment.begin &&
-        segments_.back().full == segment.full) {
+        segments_.back().is_like(segment)) {
       segments_.back().end = segment.end;
+      segments_.back().undecided |= segment.undecided;
     } else {
       segments_.push_back(segment);
     }
@@ -179,6 +193,7 @@ class Planner {
         const Span range = keys(segments_[i].begin, segments_[i].end);
         out_.runs.emplace_back(static_cast<int32_t>(range.begin), static_cast<int32_t>(range.end),
                                segments_[i].full);
+        if (request_.residuals) out_.undecided.push_back(segments_[i].undecided);
       }
       if (request_.crop_keys > 0 && out_.runs.size() > first) crop(out_.runs[first], true);
       if (request_.crop_keys > 0 && out_.runs.size() > first) crop(out_.runs.back(), false);

@@ -40,6 +40,10 @@ struct RunList {
   std::vector<KeyRun> runs;
   std::vector<int32_t> tile_end{0};  // runs of tile t: [tile_end[t], tile_end[t + 1])
 
+  // Of each run, where RunRequest::residuals asks for it: the conjuncts (bits, by their number in
+  // the tape) that were not proved true; 0 for full runs. The mask there is their conjunction.
+  std::vector<uint64_t> undecided;
+
   [[nodiscard]] int64_t num_tiles() const { return static_cast<int64_t>(tile_end.size()) - 1; }
   [[nodiscard]] std::span<const KeyRun> tile(int64_t t) const {
     const auto index = static_cast<size_t>(t);
@@ -47,10 +51,12 @@ struct RunList {
                                    static_cast<size_t>(tile_end[index + 1] - tile_end[index]));
   }
   [[nodiscard]] int64_t bytes() const {
-    return static_cast<int64_t>(runs.size() * sizeof(KeyRun) + tile_end.size() * sizeof(int32_t));
+    return static_cast<int64_t>(runs.size() * sizeof(KeyRun) + tile_end.size() * sizeof(int32_t) +
+                                undecided.size() * sizeof(uint64_t));
   }
   void clear() {
     runs.clear();
+    undecided.clear();
     tile_end.assign(1, 0);
   }
 };
@@ -67,6 +73,10 @@ struct RunRequest {
   int32_t refine_depth = 2;
   // Outer ends of partial runs are moved in by multiples of this, a power of two; 0: they are not.
   int32_t crop_keys = 0;
+  // Fill in RunList::undecided. Conjuncts of `decided_elsewhere` never count as undecided there,
+  // and blocks that only they leave open are runs of their own.
+  bool residuals = false;
+  uint64_t decided_elsewhere = 0;
 };
 
 /// Appends the runs of each tile. The classifier's sequence is set; its queries and keys change.

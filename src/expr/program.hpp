@@ -89,10 +89,13 @@ struct Bindings {
   std::vector<BoundSlot> slots;
 };
 
-/// Looks up each slot by name and checks kind, element type, rank, shape and a promised order
-/// (O(elements) for sorted buffers). `values` may hold more than the program asks for.
+/// Whether a promised order is checked, in O(elements). Only proofs about tiles rely on it.
+enum class CheckOrder : uint8_t { kYes, kNo };
+
+/// Looks up each slot by name and checks kind, element type, rank, shape and a promised order.
+/// `values` may hold more than the program asks for.
 /// Errors: InvalidArgument naming the slot; `bindings` is unspecified then.
 Status bind_slots(std::span<const Slot> slots, std::span<const SlotValue> values,
-                  Bindings& bindings);
+                  Bindings& bindings, CheckOrder check_order = CheckOrder::kYes);
 
 }  // namespace attnrt::expr

@@ -25,6 +25,9 @@ std::vector<std::optional<Linear>> linear_forms(const ProgramData& program);
 
 MaskForm recognise_mask(const ProgramData& program);
 
+/// The same for a part of a mask: a predicate of the program.
+MaskForm recognise_part(const ProgramData& program, int32_t node);
+
 /// Fills in score_form and dots. Errors: a dot that is not added to the raw score.
 Status recognise_score(ProgramData& program);
 

@@ -14,8 +14,8 @@ class MaskRecogniser {
   explicit MaskRecogniser(const ProgramData& program)
       : program_(program), linear_(linear_forms(program)) {}
 
-  MaskForm run() {
-    collect(static_cast<int32_t>(program_.nodes.size()) - 1, false);
+  MaskForm run(int32_t node) {
+    collect(node, false);
     return std::move(form_);
   }
 
@@ -144,6 +144,12 @@ class MaskRecogniser {
 
 bool MaskForm::causal() const { return std::ranges::find(right, Bound{}) != right.end(); }
 
-MaskForm recognise_mask(const ProgramData& program) { return MaskRecogniser(program).run(); }
+MaskForm recognise_mask(const ProgramData& program) {
+  return recognise_part(program, static_cast<int32_t>(program.nodes.size()) - 1);
+}
+
+MaskForm recognise_part(const ProgramData& program, int32_t node) {
+  return MaskRecogniser(program).run(node);
+}
 
 }  // namespace attnrt::expr

@@ -47,7 +47,13 @@ std::string run_table(const cpu::KernelTable& table, const Problem& problem, Out
   void* workspace = memory.data();
   size_t room = memory.size();
   std::align(64, bytes, workspace, room);
-  const Status status = cpu::run_attend(table, team, *plan.data(), problem.args(output),
+  const AttendArgs args = problem.args(output);
+  ScoreStorage storage;
+  BoundScore score;
+  if (Status bound = bind_score(*plan.data(), args, storage, score); !bound.ok()) {
+    return bound.message();
+  }
+  const Status status = cpu::run_attend(table, team, {*plan.data(), args, score},
                                         {static_cast<std::byte*>(workspace), bytes});
   return status.ok() ? "ok" : status.message();
 }

@@ -301,6 +301,7 @@ SequenceBatch Problem::batch() const {
   if (give_seqused_) batch.seqused_k = seqused_k_;
   if (give_q_start_) batch.q_start = q_start_;
   if (give_leftpad_) batch.leftpad_k = leftpad_k_;
+  batch.mask_values = shape_.mask_values;
   return batch;
 }
 
@@ -359,6 +360,7 @@ AttendArgs Problem::args(Output& output) const {
   args.lse = output.lse_view;
   args.alibi_slopes = alibi_slopes;
   args.sinks = sinks;
+  args.score_values = shape_.score_values;
   if (shape_.rotary != Rotary::kNone) {
     args.rotary_q.cos = cos_.data();
     args.rotary_q.sin = sin_.data();

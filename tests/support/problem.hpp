@@ -43,6 +43,8 @@ struct ProblemShape {
   bool alibi_per_seq = false;  // slopes (batch * Hq)
   Rotary rotary = Rotary::kNone;
   bool rotary_constant = false;
+  std::vector<expr::SlotValue> mask_values{};   // borrowed
+  std::vector<expr::SlotValue> score_values{};  // borrowed
   uint64_t seed = 1;
   uint64_t page_seed = 1;  // order of pages, unused pages between them
 };
