@@ -3,6 +3,7 @@
 // where unmerged results go. Knows no hardware; the same batch always gives the same plan.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -151,7 +152,9 @@ void add_tiles(PlanData& plan, int32_t seq_index, const expr::HeadClass& heads,
     plan.max_tile_tokens = std::max(plan.max_tile_tokens, tile.token_end - tile.token_begin);
     plan.tiles.push_back(tile);
   }
-  plan.keys_seen += keys_of_tiles(plan, first_tile) * (heads.hkv_end - heads.hkv_begin);
+  const KeyRange seen = keys_of_tokens(plan.spec, seq, 0, seq.q_len);
+  const int64_t keys = runs == nullptr ? seen.end - seen.begin : keys_of_tiles(plan, first_tile);
+  plan.keys_seen += keys * (heads.hkv_end - heads.hkv_begin);
 }
 
 void add_sequence(PlanData& plan, int32_t seq_index, MaskPlanner* planner) {
@@ -278,26 +281,67 @@ void build(const SequenceBatch& batch, const PageBound& bound, PlanData& plan) {
   add_items(plan);
 }
 
+// What the earlier plan of these sequences knows of the mask, brought up to date; null where
+// something of it is not as it was.
+Status earlier_mask(const SequenceBatch& batch, const PlanData& earlier,
+                    const expr::Bindings& bindings, std::shared_ptr<PlanMask>& mask) {
+  mask.reset();
+  if (earlier.mask == nullptr || earlier.mask->bindings() != bindings) return {};
+  if (std::ssize(earlier.sequences) != batch.batch_size()) return {};
+  int64_t unchanged = std::numeric_limits<int32_t>::max();
+  for (const PlanSequence& seq : earlier.sequences) {
+    unchanged = std::min<int64_t>(unchanged, seq.kv_len);
+  }
+  mask = earlier.mask;
+  return mask->refresh(unchanged);
+}
+
+Status named(const Status& status) {
+  return status.ok() ? Status() : Status(status.code(), "mask_values: " + status.message());
+}
+
 // Mask and score of the plan, with as much of them in the options of the spec as fits there.
-Status resolve_programs(const SequenceBatch& batch, PlanData& plan) {
+// `earlier`, which may be null, is the plan that this one goes on from.
+Status resolve_programs(const SequenceBatch& batch, const PlanData* earlier, PlanData& plan) {
   plan.mask.reset();
   plan.score = make_plan_score(plan.spec, std::move(plan.score));
   if (!plan.spec.mask.valid()) return {};
   const expr::ProgramData& program = *plan.spec.mask.data();
   expr::Bindings bindings;
-  Status status = expr::bind_slots(program.slots, batch.mask_values, bindings);
-  if (!status.ok()) return Status(status.code(), "mask_values: " + std::string(status.message()));
+  const auto check_order = earlier == nullptr || earlier->mask == nullptr ? expr::CheckOrder::kYes
+                                                                          : expr::CheckOrder::kNo;
+  if (Status s = expr::bind_slots(program.slots, batch.mask_values, bindings, check_order);
+      !s.ok()) {
+    return named(s);
+  }
   KeyWindow window;
-  if (!window_of(program.mask_form, bindings, window)) {
-    plan.mask = std::make_shared<PlanMask>(plan.spec.mask, std::move(bindings));
-    window = plan.mask->window();
-  } else {
+  if (window_of(program.mask_form, bindings, window)) {
     plan.spec.mask = {};
+  } else {
+    if (earlier != nullptr) {
+      if (Status s = earlier_mask(batch, *earlier, bindings, plan.mask); !s.ok()) return named(s);
+      if (plan.mask == nullptr) return resolve_programs(batch, nullptr, plan);
+    } else {
+      plan.mask = std::make_shared<PlanMask>(plan.spec.mask, std::move(bindings));
+    }
+    window = plan.mask->window();
   }
   window.narrow({plan.spec.window_left, plan.spec.window_right});
   plan.spec.window_left = window.left;
   plan.spec.window_right = window.right;
   return {};
+}
+
+// Fills `made`; `earlier` as above.
+Status plan_into(const AttentionSpec& spec, const SequenceBatch& batch, const PlanOptions& options,
+                 const PlanData* earlier, PlanData& made) {
+  PageBound bound;
+  if (Status status = validate_plan(spec, batch, options, bound); !status.ok()) return status;
+  made.asked = spec;
+  made.spec = normalized(spec);
+  if (Status status = resolve_programs(batch, earlier, made); !status.ok()) return status;
+  build(batch, bound, made);
+  return options.verify_mask ? verify_mask(made) : Status();
 }
 
 }  // namespace
@@ -310,18 +354,21 @@ Plan& Plan::operator=(Plan&&) noexcept = default;
 Status make_plan(const AttentionSpec& spec, const SequenceBatch& batch, Plan& plan,
                  const PlanOptions& options) {
   return guarded([&]() -> Status {
-    PageBound bound;
-    if (Status status = validate_plan(spec, batch, options, bound); !status.ok()) return status;
     if (plan.spare_ == nullptr) plan.spare_ = std::make_unique<PlanData>();
-    PlanData& made = *plan.spare_;
-    made.spec = normalized(spec);
-    if (Status status = resolve_programs(batch, made); !status.ok()) return status;
-    build(batch, bound, made);
-    if (options.verify_mask) {
-      if (Status status = verify_mask(made); !status.ok()) return status;
-    }
-    std::swap(plan.data_, plan.spare_);
-    return {};
+    Status status = plan_into(spec, batch, options, nullptr, *plan.spare_);
+    if (status.ok()) std::swap(plan.data_, plan.spare_);
+    return status;
+  });
+}
+
+Status extend_plan(const SequenceBatch& batch, Plan& plan, const PlanOptions& options) {
+  return guarded([&]() -> Status {
+    if (!plan.valid()) return Status(Code::kInvalidArgument, "plan is empty, make_plan fills it");
+    if (plan.spare_ == nullptr) plan.spare_ = std::make_unique<PlanData>();
+    const PlanData& earlier = *plan.data_;
+    Status status = plan_into(earlier.asked, batch, options, &earlier, *plan.spare_);
+    if (status.ok()) std::swap(plan.data_, plan.spare_);
+    return status;
   });
 }
 

@@ -58,9 +58,10 @@ struct PlanItem {
 };
 
 struct PlanData {
-  AttentionSpec spec;  // head_dim_v and softmax_scale filled in, causal and those parts of the
-                       // mask that are windows folded into the windows
-  std::shared_ptr<const PlanMask> mask;    // null: the windows are all there is
+  AttentionSpec asked;  // as make_plan was given it
+  AttentionSpec spec;   // head_dim_v and softmax_scale filled in, causal and those parts of the
+                        // mask that are windows folded into the windows
+  std::shared_ptr<PlanMask> mask;          // null: the windows are all there is
   std::shared_ptr<const PlanScore> score;  // null: the options are all there is
   std::vector<PlanSequence> sequences;
   std::vector<PlanTile> tiles;

@@ -26,7 +26,7 @@ struct KeyWindow {
 /// The window that a mask, or a part of it, is; false where it is more than that.
 bool window_of(const expr::MaskForm& form, const expr::Bindings& bindings, KeyWindow& window);
 
-/// A mask that is more than a window, with its slots bound. Immutable, so that plans may share it.
+/// A mask that is more than a window, with its slots bound.
 class PlanMask {
  public:
   /// Borrows the buffers of `bindings`.
@@ -39,6 +39,9 @@ class PlanMask {
   [[nodiscard]] const expr::Bindings& bindings() const { return bindings_; }
   [[nodiscard]] const expr::MaskAnalysis& analysis() const { return analysis_; }
   [[nodiscard]] const expr::TileProgram& tile_program() const { return tile_program_; }
+
+  /// As MaskAnalysis::refresh. Plans that share it stay as they are.
+  Status refresh(int64_t first) { return analysis_.refresh(first); }
 
   /// Those of its parts that are windows, as one; conjuncts() has their bits, by their number in
   /// the tape.

@@ -126,6 +126,7 @@ class Plan {
 
  private:
   friend Status make_plan(const AttentionSpec&, const SequenceBatch&, Plan&, const PlanOptions&);
+  friend Status extend_plan(const SequenceBatch&, Plan&, const PlanOptions&);
   std::unique_ptr<PlanData> data_;
   std::unique_ptr<PlanData> spare_;  // planned into, then swapped: an error leaves data_ alone
 };
@@ -137,6 +138,14 @@ class Plan {
 /// Errors: InvalidArgument naming the field, index and value, or the slot; OutOfMemory.
 Status make_plan(const AttentionSpec& spec, const SequenceBatch& batch, Plan& plan,
                  const PlanOptions& options = {});
+
+/// The plan of the next step in place of the last one, with the spec of that: the same as a new
+/// plan, bit for bit, but what was learnt about the tables of a mask is kept. The caller promises
+/// that elements of rank 1 which stand below the shortest kv_len of the last step are unchanged;
+/// tables of more dimensions, and tables that moved or have another size, are looked at as a whole.
+/// Errors: as make_plan, and InvalidArgument where `plan` has not been made; on error it keeps its
+/// old content.
+Status extend_plan(const SequenceBatch& batch, Plan& plan, const PlanOptions& options = {});
 
 struct ContextOptions {
   std::string_view backend;  // "cpu", "reference"; empty: the best for the tensors' device

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Values of slots, checked against what a program asks for.
 #include <algorithm>
+#include <bit>
 #include <string>
 
 #include "attnrt/tensor.hpp"
@@ -86,6 +87,14 @@ Status bind_buffer(const Slot& slot, const SlotValue& value, CheckOrder check_or
 }
 
 }  // namespace
+
+bool Bindings::operator==(const Bindings& other) const {
+  return std::ranges::equal(slots, other.slots, [](const BoundSlot& x, const BoundSlot& y) {
+    return x.kind == y.kind && x.element == y.element && x.int_value == y.int_value &&
+           std::bit_cast<uint32_t>(x.float_value) == std::bit_cast<uint32_t>(y.float_value) &&
+           x.data == y.data && x.rank == y.rank && x.shape == y.shape && x.strides == y.strides;
+  });
+}
 
 Status bind_slots(std::span<const Slot> slots, std::span<const SlotValue> values,
                   Bindings& bindings, CheckOrder check_order) {

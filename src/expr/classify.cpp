@@ -28,6 +28,23 @@ MaskAnalysis::MaskAnalysis(const ProgramData& program, const Bindings& bindings)
   }
 }
 
+Status MaskAnalysis::refresh(int64_t first) {
+  for (size_t i = 0; i < indexes_.size(); ++i) {
+    if (!indexes_[i]) continue;
+    const Slot& slot = program_->slots[i];
+    if (slot.rank > 1) {
+      indexes_[i].emplace(bindings_->slots[i], slot.sorted);
+      continue;
+    }
+    indexes_[i]->refresh(first);
+    if (slot.sorted && !indexes_[i]->ascending()) {
+      return Status(Code::kInvalidArgument,
+                    "slot '" + slot.name + "' is declared sorted and is not");
+    }
+  }
+  return {};
+}
+
 int64_t MaskAnalysis::index_bytes() const {
   int64_t bytes = 0;
   for (const auto& index : indexes_) bytes += index ? index->memory_bytes() : 0;

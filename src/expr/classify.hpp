@@ -16,7 +16,7 @@ namespace attnrt::expr {
 enum class TileClass : uint8_t { kEmpty, kPartial, kFull };
 
 /// What of a mask is the same for all sequences and heads: its normal form and the indexes of its
-/// tables. Any number of threads may read it.
+/// tables. Any number of threads may read it while none refreshes it.
 class MaskAnalysis {
  public:
   /// Borrows the program, the bindings and the buffers bound.
@@ -29,6 +29,10 @@ class MaskAnalysis {
     return *indexes_[static_cast<size_t>(slot)];
   }
   [[nodiscard]] int64_t index_bytes() const;
+
+  /// Elements of the buffers may have changed: from number `first` on where they have rank 1, any
+  /// where they have more. Errors: InvalidArgument where a promised order does not hold any more.
+  Status refresh(int64_t first);
 
  private:
   const ProgramData* program_;

@@ -87,6 +87,9 @@ struct ProgramData {
 /// Values of all slots of a program, in the order of ProgramData::slots.
 struct Bindings {
   std::vector<BoundSlot> slots;
+
+  /// The same values, and the same places of buffers.
+  bool operator==(const Bindings&) const;
 };
 
 /// Whether a promised order is checked, in O(elements). Only proofs about tiles rely on it.

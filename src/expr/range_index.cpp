@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <cmath>
 #include <type_traits>
 
@@ -129,38 +130,67 @@ void RangeIndex::build(bool known_sorted) {
     for (int64_t line = 0; line < lines_; ++line) all_.take(of_line<Element>(line, 0, length_ - 1));
     return;
   }
-  int64_t levels = 0;
   for (int64_t width = 1; width <= blocks_; width *= 2) {
     level_begin_.push_back(line_summaries_);
     line_summaries_ += blocks_ - width + 1;
-    ++levels;
   }
   summaries_.resize(static_cast<size_t>(lines_ * line_summaries_));
-  for (int64_t line = 0; line < lines_; ++line) {
-    Pair* out = summaries_.data() + line * line_summaries_;
-    for (int64_t block = 0; block < blocks_; ++block) {
-      const int64_t begin = block * kBlock;
-      const Extremes extremes = scan<Element>(line_offset(line) + begin * stride, stride,
-                                              std::min(kBlock, length_ - begin));
-      all_.take(extremes);
-      out[block] = {float_below(extremes.low), float_above(extremes.high)};
-    }
-    for (int64_t level = 1; level < levels; ++level) {
-      const int64_t half = int64_t{1} << (level - 1);
-      const Pair* below = out + level_begin_[static_cast<size_t>(level - 1)];
-      Pair* here = out + level_begin_[static_cast<size_t>(level)];
-      for (int64_t i = 0; i + 2 * half <= blocks_; ++i) {
-        here[i] = {std::min(below[i].low, below[i + half].low),
-                   std::max(below[i].high, below[i + half].high)};
-      }
+  for (int64_t line = 0; line < lines_; ++line) summarise<Element>(line, 0);
+}
+
+// Of a line: its blocks from that of element `first` on, and all summaries that they are part of.
+template <class Element>
+void RangeIndex::summarise(int64_t line, int64_t first) {
+  const Element* data = static_cast<const Element*>(slot_.data) + line_offset(line);
+  const int64_t stride = slot_.strides[static_cast<size_t>(slot_.rank - 1)];
+  Pair* out = summaries_.data() + line * line_summaries_;
+  const int64_t first_block = first / kBlock;
+  for (int64_t block = first_block; block < blocks_; ++block) {
+    const int64_t begin = block * kBlock;
+    const Extremes extremes = scan<Element>(line_offset(line) + begin * stride, stride,
+                                            std::min(kBlock, length_ - begin));
+    all_.take(extremes);
+    out[block] = {float_below(extremes.low), float_above(extremes.high)};
+  }
+  for (size_t level = 1; level < level_begin_.size(); ++level) {
+    const int64_t half = int64_t{1} << (level - 1);
+    const Pair* below = out + level_begin_[level - 1];
+    Pair* here = out + level_begin_[level];
+    for (int64_t i = std::max<int64_t>(0, first_block - 2 * half + 1); i + 2 * half <= blocks_;
+         ++i) {
+      here[i] = {std::min(below[i].low, below[i + half].low),
+                 std::max(below[i].high, below[i + half].high)};
     }
   }
   if constexpr (std::is_same_v<Number<Element>, float>) {
-    for (int64_t line = 0; line < lines_ && !has_nan_; ++line) {
-      const Element* elements = data + line_offset(line);
-      for (int64_t i = 0; i < length_; ++i) has_nan_ |= std::isnan(number(elements[i * stride]));
+    for (int64_t i = first; i < length_ && !has_nan_; ++i) {
+      has_nan_ = std::isnan(number(data[i * stride]));
     }
   }
+}
+
+template <class Element>
+bool RangeIndex::still_in_order(int64_t first) const {
+  const int64_t before = std::max<int64_t>(0, first - 1);
+  const auto* data = static_cast<const Element*>(slot_.data);
+  const auto orders =
+      orders_of(data + before * slot_.strides[0], slot_.strides[0], length_ - before);
+  return orders[order_ == Order::kAscending ? 0 : 1];
+}
+
+void RangeIndex::refresh(int64_t first) {
+  assert(slot_.rank == 1);
+  if (first >= length_) return;
+  with_element(slot_.element, [&](auto element) {
+    using Element = decltype(element);
+    if (order_ == Order::kNone) {
+      summarise<Element>(0, first);
+    } else if (still_in_order<Element>(first)) {
+      all_.take(of_line<Element>(0, 0, length_ - 1));
+    } else {
+      *this = RangeIndex(slot_);
+    }
+  });
 }
 
 template <class Element>

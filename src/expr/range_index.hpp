@@ -26,6 +26,12 @@ class RangeIndex {
  public:
   explicit RangeIndex(const BoundSlot& slot, bool known_sorted = false);
 
+  /// Elements of a buffer of rank 1 may have changed from number `first` on. Costs those elements
+  /// and a summary of each block; everything where they break an order that there was.
+  void refresh(int64_t first);
+
+  [[nodiscard]] bool ascending() const { return order_ == Order::kAscending; }
+
   /// Everything the elements [index[0]] x [index[1]] .. can be, as the node kLoad has it.
   void query(std::span<const IndexRange> index, AbstractValue& out) const;
 
@@ -42,6 +48,10 @@ class RangeIndex {
 
   template <class Element>
   void build(bool known_sorted);
+  template <class Element>
+  [[nodiscard]] bool still_in_order(int64_t first) const;
+  template <class Element>
+  void summarise(int64_t line, int64_t first);
   template <class Element>
   [[nodiscard]] Extremes scan(int64_t begin, int64_t stride, int64_t count) const;
   template <class Element>

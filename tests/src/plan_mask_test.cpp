@@ -205,5 +205,81 @@ TEST_CASE("a table that changed behind the plan's back is found by verify") {
   CHECK(status.message() == "the plan has the mask true at b 0, h 0, q 0, kv 3, and it is not");
 }
 
+// Everything of a plan that a backend runs by.
+void check_same_plan(const PlanData& a, const PlanData& b) {
+  REQUIRE(a.tiles.size() == b.tiles.size());
+  REQUIRE(a.runs.size() == b.runs.size());
+  REQUIRE(a.items.size() == b.items.size());
+  for (size_t i = 0; i < a.tiles.size(); ++i) {
+    CHECK(a.tiles[i].key_begin == b.tiles[i].key_begin);
+    CHECK(a.tiles[i].key_end == b.tiles[i].key_end);
+    CHECK(a.tiles[i].run_end == b.tiles[i].run_end);
+  }
+  for (size_t i = 0; i < a.runs.size(); ++i) {
+    CHECK(a.runs[i].key_begin == b.runs[i].key_begin);
+    CHECK(a.runs[i].key_end == b.runs[i].key_end);
+    CHECK(a.runs[i].undecided == b.runs[i].undecided);
+  }
+  for (size_t i = 0; i < a.items.size(); ++i) CHECK(a.items[i].cost == b.items[i].cost);
+}
+
+// A table that is written as tokens come, in whatever order its elements stand.
+void check_extended(const std::string& text, int32_t (*document)(int32_t position)) {
+  std::vector<int32_t> doc(1000, -1);
+  MaskCase c(text);
+  std::vector<int32_t> cu_q{0, 1};
+  std::vector<int32_t> cu_k{0, 0};
+  c.batch.cu_seqlens_q = cu_q;
+  c.values = {expr::buffer_value("doc", ElementType::kI32, doc.data(), {1000})};
+  MaskCase fresh(text);
+  fresh.batch.cu_seqlens_q = cu_q;
+  fresh.values = c.values;
+  for (int32_t length = 1; length <= 1000; length += length < 900 ? 97 : 1) {
+    for (int32_t i = cu_k[1]; i < length; ++i) doc[static_cast<size_t>(i)] = document(i);
+    cu_k[1] = length;
+    c.batch.cu_seqlens_k = fresh.batch.cu_seqlens_k = cu_k;
+    c.batch.mask_values = c.values;
+    if (c.plan.valid()) {
+      REQUIRE(extend_plan(c.batch, c.plan, {.verify_mask = true}).message() == "");
+    } else {
+      REQUIRE(c.make().message() == "");
+    }
+    check_same_plan(*c.plan.data(), fresh.made());
+  }
+}
+
+TEST_CASE("an extended plan is the plan that is made anew") {
+  const std::string text = "i32 doc[]; kv <= q && doc[q] == doc[kv]";
+  check_extended(text, [](int32_t i) { return i / 100; });
+  check_extended(text, [](int32_t i) { return i * 7 % 31; });
+  check_extended(text, [](int32_t i) { return i < 600 ? i / 50 : 2000 - i; });
+}
+
+TEST_CASE("extending asks for a plan, for slots and for a promised order") {
+  std::vector<int32_t> doc(1000, 7);
+  MaskCase c("sorted i32 doc[]; doc[q] == doc[kv] && kv < limit");
+  CHECK(extend_plan(c.batch, c.plan).message() == "plan is empty, make_plan fills it");
+  c.values = {expr::buffer_value("doc", ElementType::kI32, doc.data(), {1000}),
+              expr::int_value("limit", 800)};
+  c.cu = {0, 500};
+  c.batch.cu_seqlens_q = c.cu;
+  c.batch.cu_seqlens_k = c.cu;
+  REQUIRE(c.make().message() == "");
+  const PlanData* before = c.plan.data();
+  c.batch.mask_values = {};
+  CHECK(extend_plan(c.batch, c.plan).message() == "mask_values: slot 'doc' has no value");
+  c.batch.mask_values = c.values;
+  doc[600] = 9;
+  CHECK(extend_plan(c.batch, c.plan).message() ==
+        "mask_values: slot 'doc' is declared sorted and is not");
+  CHECK(c.plan.data() == before);
+  // Another value of another slot: nothing of the old plan can be used.
+  doc[600] = 7;
+  c.values[1] = expr::int_value("limit", 100);
+  c.batch.mask_values = c.values;
+  REQUIRE(extend_plan(c.batch, c.plan, {.verify_mask = true}).message() == "");
+  CHECK(c.plan.num_scores() < 4 * 500 * 129);
+}
+
 }  // namespace
 }  // namespace attnrt
