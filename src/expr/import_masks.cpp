@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/expr/import_masks.hpp"
-
 #include <bit>
+#include <new>
 #include <string>
+#include <utility>
+
+#include "attnrt/mask_formats.hpp"
 
 namespace attnrt::expr {
 namespace {
@@ -15,6 +17,19 @@ constexpr int8_t kFullBlock = 2;
 
 // More blocks than this are a mistake rather than a mask: 4 GB of table.
 constexpr int64_t kMaxBlocks = int64_t{1} << 32;
+
+// Runs `fill` on a mask of its own, so that `out` stays as it is on error, and lets nothing escape.
+template <class Fill>
+Status import_into(ImportedMask& out, const Fill& fill) {
+  try {
+    ImportedMask made;
+    Status status = fill(made);
+    if (status.ok()) out = std::move(made);
+    return status;
+  } catch (const std::bad_alloc&) {
+    return {Code::kOutOfMemory, {}};
+  }
+}
 
 Status refuse(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
 
@@ -105,23 +120,19 @@ Expr not_between(const Expr& begin, const Expr& end) { return !(begin <= q() && 
 
 Expr tree_mask(int32_t prefix, const Expr& within) { return kv() < prefix || within; }
 
-}  // namespace
-
-Status import_block_mask(const BlockMaskShape& shape, const BlockLists& partial,
-                         const BlockLists& full, const Expr& elements, ImportedMask& out) {
+Status block_mask(const BlockMaskShape& shape, const BlockLists& partial, const BlockLists& full,
+                  const Expr& elements, ImportedMask& out) {
   if (Status status = check(shape); !status.ok()) return status;
   std::vector<int8_t> table(static_cast<size_t>(num_lines(shape) * shape.columns));
   if (Status s = mark_lists(table, shape, partial, kPartialBlock); !s.ok()) return s;
   if (Status s = mark_lists(table, shape, full, kFullBlock); !s.ok()) return s;
-  out = {};
   const BlockTable blocks = add_block_table(shape, std::move(table), out);
   out.mask = blocks.inside &&
              (blocks.kind == int{kFullBlock} || (blocks.kind == int{kPartialBlock} && elements));
   return {};
 }
 
-Status import_top_k(const BlockMaskShape& shape, const int32_t* indices, int32_t k,
-                    ImportedMask& out) {
+Status top_k(const BlockMaskShape& shape, const int32_t* indices, int32_t k, ImportedMask& out) {
   if (Status status = check(shape); !status.ok()) return status;
   std::vector<int8_t> table(static_cast<size_t>(num_lines(shape) * shape.columns));
   for (int64_t line = 0; line < num_lines(shape); ++line) {
@@ -131,13 +142,12 @@ Status import_top_k(const BlockMaskShape& shape, const int32_t* indices, int32_t
       if (Status s = mark(table, shape, line, chosen, kFullBlock); !s.ok()) return s;
     }
   }
-  out = {};
   const BlockTable blocks = add_block_table(shape, std::move(table), out);
   out.mask = blocks.inside && blocks.kind == int{kFullBlock};
   return {};
 }
 
-Status import_flash_mask(const FlashMaskColumns& mask, ImportedMask& out) {
+Status flash_mask(const FlashMaskColumns& mask, ImportedMask& out) {
   if (mask.data == nullptr || mask.batch < 1 || mask.heads < 1 || mask.kv_len < 1) {
     return refuse("startend_row_indices: an array of positive extents is needed");
   }
@@ -147,7 +157,6 @@ Status import_flash_mask(const FlashMaskColumns& mask, ImportedMask& out) {
     return refuse("startend_row_indices: " + std::to_string(mask.columns) + " columns; " +
                   (mask.causal ? "a causal mask has 1 or 2" : "one that is not causal 2 or 4"));
   }
-  out = {};
   const Expr first = column(mask, 0, out);
   if (mask.causal) {
     const Expr below = mask.columns == 1 ? q() < first : not_between(first, column(mask, 1, out));
@@ -163,14 +172,13 @@ Status import_flash_mask(const FlashMaskColumns& mask, ImportedMask& out) {
   return {};
 }
 
-Status import_tree_bits(std::span<const uint64_t> words, int32_t nodes, int32_t words_per_row,
-                        int32_t prefix, ImportedMask& out) {
+Status tree_bits(std::span<const uint64_t> words, int32_t nodes, int32_t words_per_row,
+                 int32_t prefix, ImportedMask& out) {
   if (nodes < 1 || prefix < 0 || int64_t{words_per_row} * 64 < nodes ||
       static_cast<int64_t>(words.size()) < int64_t{nodes} * words_per_row) {
     return refuse("tree mask: the words do not hold a bit for each pair of " +
                   std::to_string(nodes) + " nodes");
   }
-  out = {};
   out.values.push_back(buffer_value("attnrt_bits", ElementType::kI8, words.data(),
                                     {nodes, int64_t{words_per_row} * 8}));
   const Buffer bits = buffer("attnrt_bits", ElementType::kI8, 2);
@@ -180,7 +188,7 @@ Status import_tree_bits(std::span<const uint64_t> words, int32_t nodes, int32_t 
   return {};
 }
 
-Status import_tree_parents(std::span<const int32_t> parents, int32_t prefix, ImportedMask& out) {
+Status tree_parents(std::span<const int32_t> parents, int32_t prefix, ImportedMask& out) {
   const size_t nodes = parents.size();
   if (nodes == 0 || prefix < 0) return refuse("tree mask: at least one node is needed");
   for (size_t i = 0; i < nodes; ++i) {
@@ -206,7 +214,6 @@ Status import_tree_parents(std::span<const int32_t> parents, int32_t prefix, Imp
     end[i] = in[i] + size[i];
     next[i] = in[i] + 1;
   }
-  out = {};
   const auto add = [&](const char* name, std::vector<int32_t> values) {
     out.indices.push_back(std::move(values));
     out.values.push_back(buffer_value(name, ElementType::kI32, out.indices.back().data(),
@@ -220,6 +227,34 @@ Status import_tree_parents(std::span<const int32_t> parents, int32_t prefix, Imp
   out.mask =
       tree_mask(prefix, key < static_cast<int64_t>(nodes) && begins[key] <= row && row < ends[key]);
   return {};
+}
+
+}  // namespace
+
+Status import_block_mask(const BlockMaskShape& shape, const BlockLists& partial,
+                         const BlockLists& full, const Expr& elements, ImportedMask& out) {
+  return import_into(
+      out, [&](ImportedMask& made) { return block_mask(shape, partial, full, elements, made); });
+}
+
+Status import_top_k(const BlockMaskShape& shape, const int32_t* indices, int32_t k,
+                    ImportedMask& out) {
+  return import_into(out, [&](ImportedMask& made) { return top_k(shape, indices, k, made); });
+}
+
+Status import_flash_mask(const FlashMaskColumns& mask, ImportedMask& out) {
+  return import_into(out, [&](ImportedMask& made) { return flash_mask(mask, made); });
+}
+
+Status import_tree_bits(std::span<const uint64_t> words, int32_t nodes, int32_t words_per_row,
+                        int32_t prefix, ImportedMask& out) {
+  return import_into(out, [&](ImportedMask& made) {
+    return tree_bits(words, nodes, words_per_row, prefix, made);
+  });
+}
+
+Status import_tree_parents(std::span<const int32_t> parents, int32_t prefix, ImportedMask& out) {
+  return import_into(out, [&](ImportedMask& made) { return tree_parents(parents, prefix, made); });
 }
 
 }  // namespace attnrt::expr

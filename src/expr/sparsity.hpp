@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "attnrt/mask_formats.hpp"
 #include "src/expr/evaluate.hpp"
 #include "src/expr/plan_runs.hpp"
 
@@ -47,19 +48,6 @@ struct WrongElement {
 /// the scope. The first wrong one, if there is one.
 std::optional<WrongElement> verify_runs(Evaluator& mask, const SequenceScope& scope,
                                         const RunRequest& request, const RunList& runs);
-
-/// Keys [begin, end) that a row sees.
-struct RowInterval {
-  int32_t begin = 0;
-  int32_t end = 0;
-
-  bool operator==(const RowInterval&) const = default;
-};
-
-struct RowIntervals {
-  std::vector<RowInterval> intervals;
-  std::vector<int64_t> row_begin{0};  // of query token i: [row_begin[i], row_begin[i + 1])
-};
 
 /// The mask of head h as row intervals, ascending and apart: full runs as they are, partial ones
 /// element by element.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/expr/import_masks.hpp"
+#include "attnrt/mask_formats.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Masks in the formats of others, as expressions over their own arrays or over small tables made
-// from them. Everything that works for masks (proofs, run lists, any tile) works for them.
+// Masks in the formats of others: read, as expressions over their own arrays or over small tables
+// made from them, so that everything that works for masks works for them; and written, from plans.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,23 @@
 #include <span>
 #include <vector>
 
+#include "attnrt/attention.hpp"
 #include "attnrt/expr.hpp"
 #include "attnrt/status.hpp"
 
 namespace attnrt::expr {
 
-/// A mask with the values of its slots. Borrows the arrays it was made from where that is said;
-/// what it made itself it owns, so it must outlive the bindings.
+/// A mask with the values of its slots, for compile_mask and SequenceBatch::mask_values. Borrows
+/// the arrays it was made from where that is said; what it made itself it owns, so it must outlive
+/// the plans. All imports leave it alone on error and answer OutOfMemory where there is none.
 struct ImportedMask {
+  ImportedMask() = default;
+  ImportedMask(const ImportedMask&) = delete;  // `values` point into it
+  ImportedMask& operator=(const ImportedMask&) = delete;
+  ImportedMask(ImportedMask&&) = default;
+  ImportedMask& operator=(ImportedMask&&) = default;
+  ~ImportedMask() = default;
+
   Expr mask;
   std::vector<SlotValue> values;
   std::deque<std::vector<int8_t>> tables;
@@ -74,5 +83,24 @@ Status import_tree_bits(std::span<const uint64_t> words, int32_t nodes, int32_t 
 /// The same by the parent of each node, -1 for roots: a token sees its ancestors and itself.
 /// Errors: InvalidArgument where a parent does not come before its child.
 Status import_tree_parents(std::span<const int32_t> parents, int32_t prefix, ImportedMask& out);
+
+/// Keys [begin, end) that a row sees.
+struct RowInterval {
+  int32_t begin = 0;
+  int32_t end = 0;
+
+  bool operator==(const RowInterval&) const = default;
+};
+
+struct RowIntervals {
+  std::vector<RowInterval> intervals;
+  std::vector<int64_t> row_begin{0};  // of query token i: [row_begin[i], row_begin[i + 1])
+};
+
+/// What the query tokens of one sequence see under one query head, options and mask together:
+/// ascending intervals of keys that do not touch, for each row. Where the plan has a proof it is
+/// taken; other elements are evaluated, some 100 ns each.
+/// Errors: InvalidArgument for a plan that has not been made, and for seq and head out of range.
+Status export_row_intervals(const Plan& plan, int32_t seq, int32_t head, RowIntervals& out);
 
 }  // namespace attnrt::expr
