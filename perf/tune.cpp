@@ -77,6 +77,31 @@ std::string behind_best(const std::vector<TuneRow>& rows, const std::string& isa
   return fmt::format("{}: at most {:.0f}% behind the best ({} rows)", isa, 100.0 * most, where);
 }
 
+std::string over_others(const std::vector<TuneRow>& rows, const std::string& isa) {
+  struct Speed {
+    double over = 0.0;
+    int32_t rows = 0;
+  };
+  std::vector<Speed> speeds;
+  for (const TuneRow& row : rows) {
+    double own = 0.0;
+    double best = 0.0;
+    for (const SweepResult& result : row.results) {
+      const double seconds = result.seconds.median;
+      if (result.isa == isa) {
+        own = seconds;
+      } else if (best == 0.0 || seconds < best) {
+        best = seconds;
+      }
+    }
+    if (own > 0.0 && best > 0.0) speeds.push_back({best / own, row.rows});
+  }
+  if (speeds.empty()) return {};
+  const auto [least, most] = std::ranges::minmax_element(speeds, {}, &Speed::over);
+  return fmt::format("{} over the best other: {:.2f} ({} rows) to {:.2f} ({} rows)", isa,
+                     least->over, least->rows, most->over, most->rows);
+}
+
 Report tune_report(const std::vector<TuneRow>& rows) {
   Report report;
   report.columns.push_back({.key = "rows", .title = "rows", .unit = ""});

@@ -31,6 +31,10 @@ std::vector<std::string> crossovers(const std::vector<TuneRow>& rows, double noi
 /// rows)". Empty where it was not measured.
 std::string behind_best(const std::vector<TuneRow>& rows, const std::string& isa);
 
+/// How fast `isa` is beside the best other one: "onednn over the best other: 0.17 (1 rows) to 0.77
+/// (256 rows)". Empty where there is nothing to compare.
+std::string over_others(const std::vector<TuneRow>& rows, const std::string& isa);
+
 /// A column of times for every alternative. Rates of what they multiply with stand in the notes.
 Report tune_report(const std::vector<TuneRow>& rows);
 

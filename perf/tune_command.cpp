@@ -82,6 +82,12 @@ void add_family_note(const std::vector<TuneRow>& rows, Report& report) {
 void add_notes(const std::vector<TuneRow>& rows, Report& report) {
   if (rows.empty()) return;
   add_family_note(rows, report);
+  const std::string onednn = over_others(rows, "onednn");
+  if (!onednn.empty()) {
+    const double shipped = cpu::find_family(cpu::cpu_identity()).onednn_over_own;
+    report.notes.push_back(fmt::format("{}; shipped, where it is worst: {}", onednn,
+                                       shipped > 0.0 ? fmt::format("{:.2f}", shipped) : "nothing"));
+  }
   for (const std::string& line : crossovers(rows, kNoise)) report.notes.push_back(line);
   std::string isa;
   std::string reason;

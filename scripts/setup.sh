@@ -8,7 +8,8 @@ usage() {
   cat <<'USAGE'
 usage: scripts/setup.sh [--help]
 Installs the missing ones of: a C++20 compiler, CMake 3.25+, Ninja, oneTBB, xsimd, doctest, CLI11,
-fmt, nlohmann-json. Uses apt-get, with sudo only when not root.
+fmt, nlohmann-json; on x86-64 oneDNN, which the build can do without (ATTNRT_ONEDNN=OFF). Uses
+apt-get, with sudo only when not root.
 USAGE
 }
 
@@ -30,6 +31,7 @@ command -v cmake >/dev/null || missing+=(cmake)
 command -v ninja >/dev/null || missing+=(ninja-build)
 
 libraries=(libtbb-dev libxsimd-dev doctest-dev libcli11-dev libfmt-dev nlohmann-json3-dev)
+[[ $(uname -m) != x86_64 ]] || libraries+=(libdnnl-dev)
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
   for package in "${libraries[@]}"; do
     state=$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null || true)

@@ -104,17 +104,29 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begin_;
 };
 
+bool chooses_dot(const KernelTable& table, const PlanData& plan, const AttendArgs& args) {
+  return uses_bf16_dot(table, plan.spec.arithmetic, args.q.dtype, args.kv.dtype,
+                       args.rotary_q.cos != nullptr);
+}
+
 // The same for every item of a call, and for calls of any batch, row count and layout: results
 // depend on none of them.
 AttendKernel choose_kernel(const KernelTable& table, const PlanData& plan, const AttendArgs& args) {
-  const bool dot = uses_bf16_dot(table, plan.spec.arithmetic, args.q.dtype, args.kv.dtype,
-                                 args.rotary_q.cos != nullptr);
-  return dot ? table.attend_bf16_dot : table.attend[static_cast<int>(args.kv.dtype)];
+  return chooses_dot(table, plan, args) ? table.attend_bf16_dot
+                                        : table.attend[static_cast<int>(args.kv.dtype)];
+}
+
+// What the kernel multiplies panels of.
+PanelShape panel_shape(const KernelTable& table, const PlanData& plan, const AttendArgs& args) {
+  const DType dtype = chooses_dot(table, plan, args) ? DType::kBF16 : DType::kF32;
+  return {dtype, static_cast<int32_t>(padded(plan.spec.head_dim)),
+          static_cast<int32_t>(padded(plan.spec.head_dim_v))};
 }
 
 // What one worker brings to its units.
 struct Worker {
   std::byte* scratch = nullptr;
+  PanelProducts* panels = nullptr;
   bool timed = false;
   AttendStats stats;
 };
@@ -123,8 +135,9 @@ struct Worker {
 class AttendRun {
  public:
   AttendRun(const KernelTable& table, const AttendCall& call, std::span<std::byte> workspace,
-            int32_t workers)
+            int32_t workers, PanelSource* panels)
       : table_(table),
+        panels_(panels),
         kernel_(choose_kernel(table, call.plan, call.args)),
         plan_(call.plan),
         args_(call.args),
@@ -147,6 +160,7 @@ class AttendRun {
   void work(int32_t number) {
     Worker worker;
     worker.scratch = memory_ + layout_.scratch + layout_.scratch_each * static_cast<size_t>(number);
+    if (panels_ != nullptr) worker.panels = panels_->of_worker(number);
     worker.timed = args_.stats != nullptr;
     take_units(worker);
     if (!worker.timed) return;
@@ -162,7 +176,9 @@ class AttendRun {
   }
 
   [[nodiscard]] Status result() const {
-    if (!stopped_.load(std::memory_order_relaxed)) return {};
+    if (!stopped_.load(std::memory_order_relaxed)) {
+      return panels_ == nullptr ? Status() : panels_->result();
+    }
     return Status(Code::kCancelled, "the stop token asked for it, out and lse are incomplete");
   }
 
@@ -184,6 +200,7 @@ class AttendRun {
     const PlanItem& item = plan_.items[static_cast<size_t>(unit.item)];
     const PlanTile& tile = plan_.tiles[static_cast<size_t>(item.tile)];
     AttendTask task = task_of(tile, unit, worker.scratch);
+    task.panels = worker.panels;
     const KeyRange keys = unit_keys(plan_, unit);
     task.key_begin = keys.begin;
     task.key_end = keys.end;
@@ -385,6 +402,7 @@ class AttendRun {
   }
 
   const KernelTable& table_;
+  PanelSource* const panels_;  // null: the kernels need none
   const AttendKernel kernel_;
   const PlanData& plan_;
   const AttendArgs& args_;
@@ -407,13 +425,17 @@ size_t attend_workspace_bytes(const PlanData& plan, int32_t workers) noexcept {
 }
 
 Status run_attend(const KernelTable& table, WorkerTeam& team, const AttendCall& call,
-                  std::span<std::byte> workspace) {
+                  std::span<std::byte> workspace, PanelSource* panels) {
   // An arena of one slot has a second one while work is enqueued in it, so its size may have risen
   // since the workspace was measured: no more workers than it has scratch for.
   const WorkspaceLayout one = lay_out(call.plan, 1);
   const auto fit = static_cast<int64_t>((workspace.size() - one.scratch) / one.scratch_each);
   const auto threads = static_cast<int32_t>(std::min<int64_t>(team.size(), fit));
-  AttendRun run(table, call, workspace, threads);
+  if (panels != nullptr) {
+    Status status = panels->prepare(panel_shape(table, call.plan, call.args), threads);
+    if (!status.ok()) return status;
+  }
+  AttendRun run(table, call, workspace, threads, panels);
   team.run(run.num_workers(), [&](int32_t worker) { run.work(worker); });
   if (call.args.stats != nullptr) run.add_stats_to(*call.args.stats);
   return run.result();

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "backends/cpu/kernels/kernel_table.hpp"
+#include "backends/cpu/panel_source.hpp"
 #include "backends/cpu/parallel.hpp"
 #include "src/backend.hpp"
 
@@ -16,7 +17,8 @@ namespace attnrt::cpu {
 size_t attend_workspace_bytes(const PlanData& plan, int32_t workers) noexcept;
 
 /// Arguments are checked; workspace is 64-byte aligned and large enough for team.size() workers.
+/// `panels` comes from table.make_panels, where that is set.
 Status run_attend(const KernelTable& table, WorkerTeam& team, const AttendCall& call,
-                  std::span<std::byte> workspace);
+                  std::span<std::byte> workspace, PanelSource* panels = nullptr);
 
 }  // namespace attnrt::cpu

@@ -3,6 +3,7 @@
 #include "backends/cpu/cpu_backend.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "backends/cpu/attend_run.hpp"
@@ -11,6 +12,7 @@
 #include "backends/cpu/kernel_choice.hpp"
 #include "backends/cpu/output_target.hpp"
 #include "backends/cpu/packed16_append.hpp"
+#include "backends/cpu/panel_source.hpp"
 #include "backends/cpu/units.hpp"
 
 namespace attnrt::cpu {
@@ -18,7 +20,10 @@ namespace {
 
 class CpuState final : public BackendState {
  public:
-  CpuState(const KernelTable& kernels, int32_t num_threads) : table(kernels), runner(num_threads) {}
+  CpuState(const KernelTable& kernels, int32_t num_threads)
+      : table(kernels),
+        runner(num_threads),
+        panels(kernels.make_panels == nullptr ? nullptr : kernels.make_panels()) {}
 
   // Calls body(token, scratch) for every token; scratch holds `floats` floats, 64-byte aligned.
   template <class Body>
@@ -35,6 +40,7 @@ class CpuState final : public BackendState {
 
   const KernelTable& table;
   UnitRunner runner;
+  std::unique_ptr<PanelSource> panels;  // null: the table's kernels need none
 };
 
 CpuState& cpu_state(BackendState& state) { return static_cast<CpuState&>(state); }
@@ -182,7 +188,7 @@ class CpuBackend final : public Backend {
   Status attend(BackendState& state, const AttendCall& call,
                 std::span<std::byte> workspace) const override {
     CpuState& cpu = cpu_state(state);
-    return run_attend(cpu.table, cpu.runner.team, call, workspace);
+    return run_attend(cpu.table, cpu.runner.team, call, workspace, cpu.panels.get());
   }
 
   Status append(BackendState& state, const AppendTask& task) const override {

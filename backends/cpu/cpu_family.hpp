@@ -14,6 +14,8 @@ struct CpuFamily {
   uint32_t first_model, last_model;
   const char* name;          // "Zen 5"
   double bf16_dot_over_fma;  // rate of VDPBF16PS over that of f32 FMA, in multiply-adds
+  double onednn_over_own;    // speed of ISA "onednn" over the best other one where it is worst, by
+                             // `attnrt-perf tune`; 0: not measured
   const char* source;        // where the figure comes from
 };
 

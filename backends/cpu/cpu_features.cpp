@@ -36,6 +36,7 @@ constexpr FeatureName kNames[] = {
     {kFeatureAmxTile, "amx-tile"},
     {kFeatureAmxBf16, "amx-bf16"},
     {kFeatureAmxInt8, "amx-int8"},
+    {kFeatureFastOneDnn, "fast onednn"},
 };
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -112,8 +113,9 @@ uint32_t detect() noexcept {
   }
   if (eax == 0 || __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) == 0) return bits;
   set(zmm && has_bit(eax, 5), kFeatureAvx512Bf16);
-  const bool fast = find_family(cpu_identity()).bf16_dot_over_fma > 1.0;
-  set(zmm && has_bit(eax, 5) && fast, kFeatureFastBf16Dot);
+  const CpuFamily& family = find_family(cpu_identity());
+  set(zmm && has_bit(eax, 5) && family.bf16_dot_over_fma > 1.0, kFeatureFastBf16Dot);
+  set(family.onednn_over_own > 1.0, kFeatureFastOneDnn);
   return bits;
 }
 

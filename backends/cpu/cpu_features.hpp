@@ -24,6 +24,8 @@ enum CpuFeature : uint32_t {
   kFeatureAmxTile = 1u << 10,
   kFeatureAmxBf16 = 1u << 11,
   kFeatureAmxInt8 = 1u << 12,
+  // oneDNN's matmuls beat the best kernels of this library: cpu_family.cpp has the figures.
+  kFeatureFastOneDnn = 1u << 13,
 };
 
 /// Whether software should ask for the next block of packed16 pages, too. Emerald Rapids: from 18

@@ -10,7 +10,11 @@
 namespace attnrt::cpu {
 namespace {
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(ATTNRT_ONEDNN)
+constexpr std::array<const KernelTable*, 6> kTables = {&kOneDnnKernels,     &kAmxKernels,
+                                                       &kAvx512Bf16Kernels, &kAvx512Kernels,
+                                                       &kAvx2Kernels,       &kBaselineKernels};
+#elif defined(__x86_64__)
 constexpr std::array<const KernelTable*, 5> kTables = {
     &kAmxKernels, &kAvx512Bf16Kernels, &kAvx512Kernels, &kAvx2Kernels, &kBaselineKernels};
 #elif defined(__aarch64__)
@@ -35,6 +39,7 @@ void overlay(const KernelTable& better, KernelTable& table) {
   if (better.merge_states != nullptr) table.merge_states = better.merge_states;
   if (better.pack_group != nullptr) table.pack_group = better.pack_group;
   if (better.unpack_group != nullptr) table.unpack_group = better.unpack_group;
+  if (better.make_panels != nullptr) table.make_panels = better.make_panels;
 }
 
 // Entry i is what runs when kTables[i] is asked for: it and every worse one that this CPU has.

@@ -149,8 +149,8 @@ Status extend_plan(const SequenceBatch& batch, Plan& plan, const PlanOptions& op
 
 struct ContextOptions {
   std::string_view backend;  // "cpu", "reference"; empty: the best for the tensors' device
-  std::string_view isa;  // of Runtime::isas(): "baseline", "avx2", "avx512", "avx512_bf16", "amx";
-                         // empty: ATTNRT_ISA, else the best here
+  std::string_view isa;  // of Runtime::isas(): "baseline", "avx2", "avx512", "avx512_bf16", "amx",
+                         // "onednn"; empty: ATTNRT_ISA, else the best here
   int32_t num_threads = 0;  // 0: the TBB arena that the calling thread is in
 
   /// Empty: a growing pool of the context's own. Else borrowed, to outlive the context: used from

@@ -53,6 +53,14 @@ TEST_CASE("what an alternative loses at most, and where") {
   CHECK(behind_best(rows, "c").empty());
 }
 
+TEST_CASE("how fast an alternative is beside the best other one") {
+  const std::vector<TuneRow> rows{row_of(1, 1.0, 4.0), row_of(8, 3.0, 2.0), row_of(16, 1.0, 1.0)};
+  CHECK(over_others(rows, "b") == "b over the best other: 0.25 (1 rows) to 1.50 (8 rows)");
+  CHECK(over_others(rows, "a") == "a over the best other: 0.67 (8 rows) to 4.00 (1 rows)");
+  CHECK(over_others(rows, "c").empty());
+  CHECK(over_others({}, "a").empty());
+}
+
 TEST_CASE("times stand under the names of the alternatives") {
   const Report report = tune_report({row_of(8, 1e-3, 2e-3)});
   REQUIRE(report.columns.size() == 5);

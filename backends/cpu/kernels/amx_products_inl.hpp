@@ -24,7 +24,8 @@ class AmxProducts {
   static constexpr int32_t kWeighKeys = kAmxSteps;
 
   // key_room and value_room: 1 KiB for each piece of a block, and for each 32 keys by 16 dims.
-  AmxProducts(int32_t rows, int64_t dim, int64_t dim_v, float* key_room, float* value_room)
+  AmxProducts(const AttendTask&, int32_t rows, int64_t dim, int64_t dim_v, float* key_room,
+              float* value_room)
       : shapes_(rows),
         steps_(static_cast<int32_t>((dim + kAmxSteps - 1) / kAmxSteps)),
         complete_keys_(dim % kAmxSteps != 0),

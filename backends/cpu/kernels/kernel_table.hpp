@@ -52,6 +52,9 @@ struct OutputTarget {
   const float* sinks;  // (Hq), null: none
 };
 
+struct PanelProducts;  // backends/cpu/panels.hpp
+class PanelSource;     // backends/cpu/panel_source.hpp
+
 /// One work item with its pointers. All token-indexed pointers stand at the tile's first token.
 struct AttendTask {
   const void* q;
@@ -81,9 +84,10 @@ struct AttendTask {
   int32_t rotary_q_base;         // position for constant rotation
   const PartialTarget* partial;  // set: one state per split, written at split - partial_first_split
   int32_t partial_first_split;
-  OutputTarget out;  // used where partial is null
-  bool ahead;        // ask for the next block while one is worked on: cpu_features.hpp
-  void* scratch;     // 64-byte aligned, attend_scratch_bytes() of scratch.hpp
+  OutputTarget out;       // used where partial is null
+  bool ahead;             // ask for the next block while one is worked on: cpu_features.hpp
+  void* scratch;          // 64-byte aligned, attend_scratch_bytes() of scratch.hpp
+  PanelProducts* panels;  // the worker's, where KernelTable::make_panels is set
 };
 
 /// Folds splits of some tokens in ascending order and writes the finished rows.
@@ -169,6 +173,7 @@ struct KernelTable {
   MergeStatesKernel merge_states = nullptr;
   PackGroupKernel pack_group = nullptr;
   UnpackGroupKernel unpack_group = nullptr;
+  PanelSource* (*make_panels)() = nullptr;  // set: what attend kernels multiply by; the caller's
 };
 
 extern const KernelTable kBaselineKernels;
@@ -176,6 +181,7 @@ extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512Kernels;
 extern const KernelTable kAvx512Bf16Kernels;
 extern const KernelTable kAmxKernels;
+extern const KernelTable kOneDnnKernels;  // where it was found
 extern const KernelTable kNeonKernels;
 
 }  // namespace attnrt::cpu

@@ -124,6 +124,7 @@ TEST_SUITE("allocation") {
     const AttendArgs args = problem.args(output);
     for (const std::string& isa : test::usable_isas()) {
       CAPTURE(isa);
+      if (isa == "onednn") continue;  // allocates a list of its arguments at every product
       Context context = test::cpu_context(isa, 1);
       REQUIRE(context.reserve(plan).ok());
       for (int i = 0; i < 5; ++i) CHECK(allocations_of(context, plan, args) == 0);

@@ -36,6 +36,16 @@ TEST_CASE("a family that nobody measured has no figures") {
   }
 }
 
+TEST_CASE("no family was measured to be faster with oneDNN") {
+  for (const uint32_t model : {0xcfu, 0x8fu}) {
+    CHECK(find_family(made_cpu("GenuineIntel", 6, model)).onednn_over_own == 0.0);
+  }
+  CHECK(find_family(made_cpu("AuthenticAMD", 0x19, 0x11)).onednn_over_own == 0.0);
+  CHECK(find_family(made_cpu("AuthenticAMD", 0x1a, 2)).onednn_over_own > 0.0);
+  CHECK(find_family(made_cpu("AuthenticAMD", 0x1a, 2)).onednn_over_own < 1.0);
+  CHECK((cpu_features() & kFeatureFastOneDnn) == 0);
+}
+
 TEST_CASE("this CPU's feature bit agrees with its family") {
   const bool fast = (cpu_features() & kFeatureFastBf16Dot) != 0;
   const bool has = (cpu_features() & kFeatureAvx512Bf16) != 0;

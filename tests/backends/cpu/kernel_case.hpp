@@ -361,12 +361,14 @@ class KernelCase {
   mutable std::vector<std::byte> scratch_;
 };
 
-/// Tables that this CPU can run, every slot filled; at least baseline.
+/// Tables that this CPU can run, every slot filled; at least baseline. Not those whose kernels want
+/// a library's products, which contexts bring.
 inline std::vector<const cpu::KernelTable*> runnable_tables() {
   std::vector<const cpu::KernelTable*> tables;
   for (const cpu::KernelTable* table : cpu::all_kernel_tables()) {
     const cpu::KernelTable* filled = nullptr;
-    if (cpu::resolve_table(table->name, filled).ok()) tables.push_back(filled);
+    const bool runs = cpu::resolve_table(table->name, filled).ok();
+    if (runs && filled->make_panels == nullptr) tables.push_back(filled);
   }
   return tables;
 }

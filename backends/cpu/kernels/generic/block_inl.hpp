@@ -24,7 +24,7 @@ template <class Lines>
 struct MatrixProducts {
   static constexpr bool kPresent = false;
   static constexpr int32_t kWeighKeys = kLineColumns;  // p is computed for so many keys at a time
-  MatrixProducts(int32_t, int64_t, int64_t, float*, float*) {}
+  MatrixProducts(const AttendTask&, int32_t, int64_t, int64_t, float*, float*) {}
 };
 
 // Columns of a product (pieces of keys, or 16 head dims) that stay in L1 while all tiles pass.
@@ -86,7 +86,7 @@ class BlockRun {
         rows_(task.tokens * task.group),
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
-        matrix_(rows_, dim_, dim_v_, w_.key_rest, w_.value_rest) {}
+        matrix_(task, rows_, dim_, dim_v_, w_.key_rest, w_.value_rest) {}
 
   // The first KV head of those walked together.
   void begin_heads(int32_t head) { head_ = head; }
