@@ -44,9 +44,7 @@ AppendPlace place_by_row(const AppendTask& task, int64_t token) {
 
 Status run(Context::Impl& impl, const AppendArgs& args,
            AppendPlace (*place)(const AppendTask& task, int64_t token)) {
-  if (args.kv.device != Device::kCpu) {
-    return Status(Code::kUnsupported, "kv.device is cuda, appending works in host memory only");
-  }
+  if (Status s = impl.backend->supports_memory("kv", args.kv.device); !s.ok()) return s;
   if (args.k.shape[0] == 0) return {};
   AppendTask task;
   task.args = &args;

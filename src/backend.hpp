@@ -92,6 +92,14 @@ class Backend {
   [[nodiscard]] virtual std::string_view isa(const BackendState& state) const noexcept = 0;
   [[nodiscard]] virtual int32_t num_threads(const BackendState& state) const noexcept = 0;
 
+  /// Whether this backend works in memory of `device`: Unsupported, naming the argument, where it
+  /// does not. Asked for every call.
+  [[nodiscard]] virtual Status supports_memory(std::string_view argument, Device device) const {
+    if (device == Device::kCpu) return {};
+    return {Code::kUnsupported, std::string(argument) + ".device is cuda, the " +
+                                    std::string(name()) + " backend works in host memory only"};
+  }
+
   /// Unsupported, naming the argument that this backend cannot run.
   virtual Status supports(const PlanData& plan, const AttendArgs& args) const = 0;
 

@@ -49,6 +49,11 @@ Status fill(const ContextOptions& options, Context::Impl& impl) {
     return Status(Code::kInvalidArgument, "num_threads is " + std::to_string(options.num_threads) +
                                               ", it must be 0 or more");
   }
+  if (options.num_threads > kMaxThreads) {
+    return Status(Code::kInvalidArgument, "num_threads is " + std::to_string(options.num_threads) +
+                                              ", it must be at most " +
+                                              std::to_string(kMaxThreads));
+  }
   if (Status status = find_backend(options.backend, impl.backend); !status.ok()) return status;
   if (Status status = impl.backend->create_state(options, impl.state); !status.ok()) return status;
   impl.borrowed_workspace = !options.workspace.empty();

@@ -9,12 +9,9 @@ Status convert_kv(Context& context, const KvView& from, const KvView& to) {
   return guarded([&]() -> Status {
     if (Status status = ready(context); !status.ok()) return status;
     if (Status status = validate_convert(from, to); !status.ok()) return status;
-    if (from.device != Device::kCpu) {
-      return Status(Code::kUnsupported,
-                    "from.device is cuda, converting works in host memory only");
-    }
-    if (from.num_tokens == 0) return {};
     Context::Impl& impl = *context.impl();
+    if (Status s = impl.backend->supports_memory("from", from.device); !s.ok()) return s;
+    if (from.num_tokens == 0) return {};
     return impl.backend->convert(*impl.state, from, to);
   });
 }

@@ -15,13 +15,11 @@ Status merge(Context& context, std::span<const State> states,
     if (Status status = validate_merge(states, task.out, task.lse, sinks); !status.ok()) {
       return status;
     }
-    if (task.out.device != Device::kCpu) {
-      return Status(Code::kUnsupported, "out.device is cuda, merging works in host memory only");
-    }
+    Context::Impl& impl = *context.impl();
+    if (Status s = impl.backend->supports_memory("out", task.out.device); !s.ok()) return s;
     if (task.out.shape[0] == 0) return {};
     task.*field = states;
     task.sinks = sinks.empty() ? nullptr : sinks.data();
-    Context::Impl& impl = *context.impl();
     return impl.backend->merge(*impl.state, task);
   });
 }

@@ -10,6 +10,17 @@
 namespace attnrt {
 namespace {
 
+// What `call` returns, or an empty value where there is no memory for it: nothing throws across the
+// API.
+template <class Call>
+auto or_empty(Call&& call) noexcept -> decltype(call()) {
+  try {
+    return call();
+  } catch (...) {
+    return {};
+  }
+}
+
 // The backend whose instruction sets are a choice: the CPU's.
 const Backend* backend_with_isas() {
   for (const Backend* backend : all_backends()) {
@@ -34,19 +45,38 @@ std::string line_of(const KernelChoice& choice) {
          ", " + std::to_string(choice.tile_rows) + " rows at once: " + choice.reason + "\n";
 }
 
+// Runtime::to_string.
+std::string describe() {
+  std::string text = "libattnrt " + std::string(Runtime::version()) + "\n";
+  append_lines("backend ", Runtime::backends(), text);
+  append_lines("isa ", Runtime::isas(), text);
+  std::string name;
+  std::string reason;
+  const Status status = Runtime::default_isa(name, reason);
+  text += status.ok() ? "default isa " + name + ": " + reason + "\n"
+                      : "no default isa: " + status.message() + "\n";
+  text += "chunk-invariant: always, on every isa\n";
+  text += "threads " + std::to_string(Runtime::num_threads()) + "\n";
+  return text;
+}
+
 }  // namespace
 
 std::string_view Runtime::version() noexcept { return ATTNRT_VERSION; }
 
-std::vector<Capability> Runtime::backends() {
-  std::vector<Capability> list;
-  for (const Backend* backend : all_backends()) list.push_back(backend->capability());
-  return list;
+std::vector<Capability> Runtime::backends() noexcept {
+  return or_empty([] {
+    std::vector<Capability> list;
+    for (const Backend* backend : all_backends()) list.push_back(backend->capability());
+    return list;
+  });
 }
 
-std::vector<Capability> Runtime::isas() {
-  const Backend* backend = backend_with_isas();
-  return backend == nullptr ? std::vector<Capability>() : backend->isas();
+std::vector<Capability> Runtime::isas() noexcept {
+  return or_empty([] {
+    const Backend* backend = backend_with_isas();
+    return backend == nullptr ? std::vector<Capability>() : backend->isas();
+  });
 }
 
 Status Runtime::default_isa(std::string& name, std::string& reason) {
@@ -72,29 +102,18 @@ Status Runtime::kernel_choices(const Plan& plan, std::vector<KernelChoice>& choi
   });
 }
 
-std::string Runtime::explain(const Plan& plan, std::string_view isa) {
-  std::vector<KernelChoice> choices;
-  const Status status = kernel_choices(plan, choices, isa);
-  if (!status.ok()) return "no kernels: " + status.message() + "\n";
-  std::string text;
-  for (const KernelChoice& choice : choices) text += line_of(choice);
-  return text +
-         "packed16 pages are read in place, other caches are packed into the same lines first\n"
-         "chosen by the kind of layer, the dtypes and the machine alone\n";
+std::string Runtime::explain(const Plan& plan, std::string_view isa) noexcept {
+  return or_empty([&] {
+    std::vector<KernelChoice> choices;
+    const Status status = kernel_choices(plan, choices, isa);
+    if (!status.ok()) return "no kernels: " + status.message() + "\n";
+    std::string text;
+    for (const KernelChoice& choice : choices) text += line_of(choice);
+    return text +
+           "packed16 pages are read in place, other caches are packed into the same lines first\n"
+           "chosen by the kind of layer, the dtypes and the machine alone\n";
+  });
 }
 
-std::string Runtime::to_string() {
-  std::string text = "libattnrt " + std::string(version()) + "\n";
-  append_lines("backend ", backends(), text);
-  append_lines("isa ", isas(), text);
-  std::string name;
-  std::string reason;
-  const Status status = default_isa(name, reason);
-  text += status.ok() ? "default isa " + name + ": " + reason + "\n"
-                      : "no default isa: " + status.message() + "\n";
-  text += "chunk-invariant: always, on every isa\n";
-  text += "threads " + std::to_string(num_threads()) + "\n";
-  return text;
-}
-
+std::string Runtime::to_string() noexcept { return or_empty(describe); }
 }  // namespace attnrt

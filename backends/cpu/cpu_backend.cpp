@@ -176,8 +176,7 @@ class CpuBackend final : public Backend {
     if (plan.mask != nullptr || plan.score != nullptr) {
       return Status(Code::kUnsupported, "the cpu backend does not run mask and score programs yet");
     }
-    if (args.kv.device == Device::kCpu) return {};
-    return Status(Code::kUnsupported, "kv.device is cuda, the cpu backend reads host memory");
+    return supports_memory("kv", args.kv.device);
   }
 
   [[nodiscard]] size_t workspace_bytes(const BackendState& state,

@@ -233,7 +233,7 @@ Row compute_row(const Problem& p, RowIndex where) {
   row.visible_keys = state.visible_keys;
   row.lse = sum == T{0} ? -kInfinity : double(max + std::log(sum));
   row.out.resize(state.acc.size(), 0.0);
-  if (sum == T{0}) return row;
+  if (state.sum == T{0}) return row;  // no keys: 0 whatever the sink, NaN too
   for (size_t d = 0; d < row.out.size(); ++d) {
     row.out[d] = double(state.acc[d] * rescale / sum);
     const double mean_abs = state.abs_acc[d] * double(rescale / sum);

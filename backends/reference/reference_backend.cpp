@@ -175,15 +175,17 @@ void merge_row(const MergeTask& task, int64_t token, int64_t head) {
       fold_partial(partial, (split * total_q + token) * heads + head, merged);
     }
   }
-  if (task.sinks != nullptr && task.sinks[head] != -kInfinity) {
-    merged.sum += merged.weight_of(task.sinks[head]);
-  }
   const bool empty = merged.sum == 0.0;
+  const double sink = task.sinks != nullptr ? double{task.sinks[head]} : -kInfinity;
+  if (!empty && sink != -kInfinity) {
+    const double weight = merged.weight_of(sink);
+    merged.sum += sink == kInfinity ? 1.0 : weight;  // inf - inf is no number
+  }
   for (int64_t d = 0; d < out.shape[2]; ++d) {
     const double value = empty ? 0.0 : merged.acc[static_cast<size_t>(d)] / merged.sum;
     store(out.dtype, out.data, token * out.strides[0] + head * out.strides[1] + d, value);
   }
-  const double lse = empty ? -kInfinity : merged.max + std::log(merged.sum);
+  const double lse = empty ? sink : merged.max + std::log(merged.sum);
   store_lse(task.lse, token, head, total_q, heads, lse);
 }
 
@@ -211,10 +213,7 @@ class ReferenceBackend final : public Backend {
   [[nodiscard]] int32_t num_threads(const BackendState&) const noexcept override { return 1; }
 
   Status supports(const PlanData&, const AttendArgs& args) const override {
-    if (args.q.device != Device::kCpu || args.kv.device != Device::kCpu) {
-      return Status(Code::kUnsupported, "the reference backend reads tensors on the CPU only");
-    }
-    return {};
+    return supports_memory("kv", args.kv.device);
   }
 
   [[nodiscard]] size_t workspace_bytes(const BackendState&,

@@ -41,7 +41,8 @@ struct AttentionSpec {
   int32_t window_left = -1;   // keys before p that are visible; -1: all
   int32_t window_right = -1;  // keys after p that are visible; -1: all; causal makes it 0
   float softcap = 0.0f;       // > 0: s = softcap * tanh(s / softcap)
-  bool has_alibi = false;     // AttendArgs brings alibi_slopes
+  bool has_alibi = false;     // s += -slope * |p - j| for position p and key j, after the softcap;
+                              // AttendArgs brings alibi_slopes
   bool has_sinks = false;     // AttendArgs brings sinks
   Arithmetic arithmetic = Arithmetic::kFastest;
 
@@ -54,7 +55,8 @@ struct AttentionSpec {
 };
 
 /// How much of a batch make_plan checks. kTrusted leaves out the O(pages) part: page ids are taken
-/// as they are, and a wrong one reads memory outside the cache.
+/// as they are, `attend` does not know the largest one to compare with its view, and a wrong one
+/// reads memory outside the cache. What is computed is the same, bit for bit.
 enum class Validation : uint8_t { kFull, kTrusted };
 
 struct PlanOptions {
@@ -147,11 +149,14 @@ Status make_plan(const AttentionSpec& spec, const SequenceBatch& batch, Plan& pl
 /// old content.
 Status extend_plan(const SequenceBatch& batch, Plan& plan, const PlanOptions& options = {});
 
+/// Threads that a context may be asked for: each has scratch memory, 0.3 MB for heads of 64.
+inline constexpr int32_t kMaxThreads = 4096;
+
 struct ContextOptions {
   std::string_view backend;  // "cpu", "reference"; empty: the best for the tensors' device
   std::string_view isa;  // of Runtime::isas(): "baseline", "avx2", "avx512", "avx512_bf16", "amx",
                          // "onednn"; empty: ATTNRT_ISA, else the best here
-  int32_t num_threads = 0;  // 0: the TBB arena that the calling thread is in
+  int32_t num_threads = 0;  // 0: the TBB arena that the calling thread is in; at most kMaxThreads
 
   /// Empty: a growing pool of the context's own. Else borrowed, to outlive the context: used from
   /// its first 64-byte boundary on, and never grown; too small is OutOfMemory.
@@ -168,7 +173,8 @@ class Context {
   Context(Context&&) noexcept;
   Context& operator=(Context&&) noexcept;
 
-  /// Errors: InvalidArgument for unknown names, Unavailable for what this machine lacks.
+  /// Errors: InvalidArgument for unknown names and for num_threads outside 0..kMaxThreads,
+  /// Unavailable for what this machine lacks, OutOfMemory.
   static Status create(const ContextOptions& options, Context& context);
 
   /// Bytes of workspace that `attend` with this plan takes from this context.
@@ -197,7 +203,7 @@ enum class LseOrder : uint8_t { kHeadsFirst, kTokensFirst };  // (Hq, total_q) o
 enum class LseEmpty : uint8_t { kMinusInf, kPlusInf };        // +inf is FlashAttention-2's habit
 
 struct LseView {
-  float* data = nullptr;
+  float* data = nullptr;  // Hq * total_q floats without gaps, 4-byte aligned
   LseBase base = LseBase::kNatural;
   LseOrder order = LseOrder::kHeadsFirst;
   LseEmpty empty = LseEmpty::kMinusInf;
@@ -240,7 +246,8 @@ struct AttendArgs {
   TensorView out;                       // (total_q, Hq, Dv); unused with `partial`
   LseView lse;                          // optional
   std::span<const float> alibi_slopes;  // (Hq) or (batch * Hq), iff spec.has_alibi
-  std::span<const float> sinks;         // (Hq) logits, iff spec.has_sinks
+  std::span<const float> sinks;         // (Hq) logits, iff spec.has_sinks; a NaN makes its head's
+                                        // rows NaN, but those without keys stay 0 (their lse: NaN)
 
   // Values of the slots of spec.score, by name; others are ignored. They may differ from layer to
   // layer. Buffers are borrowed for the call; a promised order is not checked.
@@ -280,12 +287,16 @@ struct AppendArgs {
 
 /// Converts, rotates and stores. Everything is checked before the first byte is written.
 /// Two tokens with one slot: which one stays is unspecified.
+/// Errors: InvalidArgument naming the argument, index and value; Unsupported where the backend does
+/// not reach the cache's memory (kv.device); OutOfMemory.
 Status append_kv(Context& context, const AppendArgs& args);
 
 /// Copies a paged cache into another layout (nhd, hnd, packed16), or into the same one with other
 /// strides: every slot of every page, bit for bit, so unused slots keep what they held; padding of
 /// packed16 becomes zeros. The views must agree in dtype, pages, heads and head dims and must not
-/// overlap. Runs on all threads of the context. Errors: InvalidArgument, Unsupported.
+/// overlap. Runs on all threads of the context. Errors: InvalidArgument naming the argument and its
+/// value, Unsupported where the backend does not reach the caches' memory (from.device),
+/// OutOfMemory.
 Status convert_kv(Context& context, const KvView& from, const KvView& to);
 
 /// A finished result over some keys: out and its natural log-sum-exp in (Hq, total_q).
@@ -297,11 +308,14 @@ struct StateView {
 /// Merges finished results over disjoint sets of keys. (0, -inf) is neutral; merging only empty
 /// states gives (0, -inf). `sinks`, (Hq) or empty, are added once per row here, so the states must
 /// have been computed without. At least one state; all of one shape.
+/// Errors: InvalidArgument naming the argument, index and value; Unsupported where the backend does
+/// not reach the tensors' memory (out.device); OutOfMemory.
 Status merge_states(Context& context, std::span<const StateView> states, TensorView out,
                     LseView lse = {}, std::span<const float> sinks = {});
 
 /// Folds f32 partials of `attend` in ascending split order: bit for bit what `attend` without
 /// `partial` writes. Several PartialViews (shards, in key order) fold one after the other.
+/// Errors: as above.
 Status merge_states(Context& context, std::span<const PartialView> partials, TensorView out,
                     LseView lse = {}, std::span<const float> sinks = {});
 

@@ -41,17 +41,18 @@ struct KernelChoice {
   std::string reason;
 };
 
-/// Facts about the process; all calls are thread-safe.
+/// Facts about the process; all calls are thread-safe. Lists and texts are empty where there is no
+/// memory for them.
 class Runtime {
  public:
   /// "0.1.0".
   static std::string_view version() noexcept;
 
   /// Backends compiled in or found, best first.
-  static std::vector<Capability> backends();
+  static std::vector<Capability> backends() noexcept;
 
   /// Kernel tables of the CPU backend, best first.
-  static std::vector<Capability> isas();
+  static std::vector<Capability> isas() noexcept;
 
   /// The table that contexts use by default and the reason for it, or why there is none: an
   /// ATTNRT_ISA that is unknown or not supported here is an error.
@@ -61,17 +62,17 @@ class Runtime {
   static int32_t num_threads() noexcept;
 
   /// All of the above in a few lines, for logs.
-  static std::string to_string();
+  static std::string to_string() noexcept;
 
   /// The kernels that `attend` on the CPU runs for a plan: an entry for each class of its items and
   /// each dtype. `isa` as in ContextOptions. Errors: InvalidArgument where the plan has not been
-  /// made or the name is unknown, Unavailable for what this machine lacks; `choices` is then left
-  /// alone.
+  /// made or the name is unknown, Unavailable for what this machine lacks, OutOfMemory; `choices`
+  /// is then left alone.
   static Status kernel_choices(const Plan& plan, std::vector<KernelChoice>& choices,
                                std::string_view isa = {});
 
   /// The same in a few lines, for logs; an error's message where there is one.
-  static std::string explain(const Plan& plan, std::string_view isa = {});
+  static std::string explain(const Plan& plan, std::string_view isa = {}) noexcept;
 };
 
 }  // namespace attnrt

@@ -29,10 +29,16 @@ TEST_CASE("unknown names and impossible numbers are refused, and the context sta
   isa.isa = "mmx";
   ContextOptions threads;
   threads.num_threads = -2;
+  ContextOptions many;
+  many.num_threads = 2'000'000'000;
+  ContextOptions one_more;
+  one_more.num_threads = kMaxThreads + 1;
   const Row rows[] = {
       {backend, Code::kInvalidArgument, "backend is 'gpu', this build has cpu, reference"},
       {isa, Code::kInvalidArgument, "mmx"},
       {threads, Code::kInvalidArgument, "num_threads is -2, it must be 0 or more"},
+      {many, Code::kInvalidArgument, "num_threads is 2000000000, it must be at most 4096"},
+      {one_more, Code::kInvalidArgument, "num_threads is 4097, it must be at most 4096"},
   };
   for (const Row& row : rows) {
     CAPTURE(row.message);
@@ -45,7 +51,7 @@ TEST_CASE("unknown names and impossible numbers are refused, and the context sta
 }
 
 TEST_CASE("a context has the threads that it was asked for, more than cores too") {
-  for (const int32_t threads : {1, 2, 8}) {
+  for (const int32_t threads : {1, 2, 8, kMaxThreads}) {
     ContextOptions options;
     options.num_threads = threads;
     Context context;

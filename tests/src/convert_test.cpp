@@ -202,7 +202,9 @@ TEST_CASE("convert_kv refuses caches that differ, overlap or are not paged") {
   KvView a = from.view;
   KvView b = to.view;
   a.device = b.device = Device::kCuda;
-  CHECK(convert_kv(context, a, b).code() == Code::kUnsupported);
+  const Status status = convert_kv(context, a, b);
+  CHECK(status.code() == Code::kUnsupported);
+  CHECK(status.message() == "from.device is cuda, the cpu backend works in host memory only");
 }
 
 TEST_CASE("a cache without pages has nothing to convert") {

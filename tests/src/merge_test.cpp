@@ -255,6 +255,39 @@ TEST_CASE("merging only empties gives zeros and -inf, or the sink, in the form a
   }
 }
 
+TEST_CASE("an infinite sink takes all weight, a NaN one makes rows NaN, but not empty ones") {
+  const float one = 1.0f;
+  const float lses[] = {0.25f, -kInfF};
+  const float filled[] = {1.0f, 0.0f};  // out, or acc with ref and sum
+  const float sums[] = {1.0f, 0.0f};
+  for (auto& [name, context] : contexts()) {
+    for (const float sink : {kInfF, std::numeric_limits<float>::quiet_NaN()}) {
+      for (const size_t i : {size_t{0}, size_t{1}}) {
+        CAPTURE(name);
+        CAPTURE(sink);
+        CAPTURE(i);
+        const StateView state = {dense_tensor(&filled[i], DType::kF32, 1, 1, 1), &lses[i]};
+        const PartialView partial = {const_cast<float*>(&filled[i]), const_cast<float*>(&lses[i]),
+                                     const_cast<float*>(&sums[i]), 1};
+        for (const bool finished : {true, false}) {
+          float out = one;
+          float lse = one;
+          const TensorView to = dense_tensor(&out, DType::kF32, 1, 1, 1);
+          const Status status =
+              finished ? merge_states(context, std::span(&state, 1), to, {&lse}, {&sink, 1})
+                       : merge_states(context, std::span(&partial, 1), to, {&lse}, {&sink, 1});
+          REQUIRE(status.message() == "");
+          const bool nan = std::isnan(sink);
+          CHECK(std::isnan(lse) == nan);
+          if (!nan) CHECK(lse == kInfF);
+          CHECK(std::isnan(out) == (nan && i == 0));
+          if (!nan || i == 1) CHECK(out == 0.0f);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("log-sum-exps of any size merge without overflow") {
   const struct {
     float a, b;

@@ -332,7 +332,7 @@ TEST_CASE("appending on a device that no backend has is not supported") {
   c.args.k.device = c.args.v.device = c.args.kv.device = Device::kCuda;
   const Status status = c.append(context);
   CHECK(status.code() == Code::kUnsupported);
-  CHECK(status.message() == "kv.device is cuda, appending works in host memory only");
+  CHECK(status.message() == "kv.device is cuda, the reference backend works in host memory only");
   CHECK(c.untouched());
 }
 

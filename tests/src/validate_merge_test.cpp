@@ -183,7 +183,7 @@ TEST_CASE("merging on a device that no backend has is not supported") {
   for (StateView& state : c.states) state.out.device = Device::kCuda;
   const Status status = merge_all_states(context, c);
   CHECK(status.code() == Code::kUnsupported);
-  CHECK(status.message() == "out.device is cuda, merging works in host memory only");
+  CHECK(status.message() == "out.device is cuda, the reference backend works in host memory only");
   CHECK(c.untouched());
 }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <string>
 
+#include "attnrt/runtime.hpp"
 #include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
 
@@ -21,6 +22,17 @@ namespace {
 
 std::atomic<long> allocations{0};
 
+// Allocations of this thread that succeed before all others fail; -1: none fails.
+thread_local long allowed = -1;
+
+bool is_refused() {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (allowed < 0) return false;
+  if (allowed == 0) return true;
+  --allowed;
+  return false;
+}
+
 }  // namespace
 
 // operator new and the containers of all libraries end here, in every thread. The default
@@ -33,29 +45,23 @@ void* __libc_memalign(size_t alignment, size_t bytes);
 
 #define ATTNRT_TEST_EXPORT __attribute__((visibility("default"), noinline))
 ATTNRT_TEST_EXPORT void* malloc(size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_malloc(bytes);
+  return is_refused() ? nullptr : __libc_malloc(bytes);
 }
 ATTNRT_TEST_EXPORT void* calloc(size_t count, size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_calloc(count, bytes);
+  return is_refused() ? nullptr : __libc_calloc(count, bytes);
 }
 ATTNRT_TEST_EXPORT void* realloc(void* memory, size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_realloc(memory, bytes);
+  return is_refused() ? nullptr : __libc_realloc(memory, bytes);
 }
 ATTNRT_TEST_EXPORT void* aligned_alloc(size_t alignment, size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_memalign(alignment, bytes);
+  return is_refused() ? nullptr : __libc_memalign(alignment, bytes);
 }
 ATTNRT_TEST_EXPORT int posix_memalign(void** memory, size_t alignment, size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  *memory = __libc_memalign(alignment, bytes);
+  *memory = is_refused() ? nullptr : __libc_memalign(alignment, bytes);
   return *memory == nullptr ? ENOMEM : 0;
 }
 ATTNRT_TEST_EXPORT void* memalign(size_t alignment, size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  return __libc_memalign(alignment, bytes);
+  return is_refused() ? nullptr : __libc_memalign(alignment, bytes);
 }
 }
 
@@ -114,6 +120,31 @@ TEST_SUITE("allocation") {
     const std::string text(1000, 'x');
     CHECK(text.size() == 1000);
     CHECK(allocations.load() > before);
+  }
+
+  TEST_CASE("facts about the process are empty where there is no memory for them") {
+    const std::string text = Runtime::to_string();  // what is made once is there
+    const auto isas = Runtime::isas();
+    REQUIRE_FALSE(isas.empty());
+    const Problem problem(mixed_shape());
+    Plan plan;
+    REQUIRE(make_plan(problem.spec(), problem.batch(), plan).ok());
+    const std::string why = Runtime::explain(plan);
+    // Out of memory at the first allocation, at the second, .. until there is enough.
+    const auto until_enough = [](const auto& call, const auto& want) {
+      for (long n = 0; n < 10'000; ++n) {
+        allowed = n;
+        const auto got = call();
+        allowed = -1;
+        if (got.size() == want.size()) return n;
+        CHECK(got.size() < want.size());
+      }
+      return -1L;
+    };
+    CHECK(until_enough(Runtime::backends, Runtime::backends()) > 0);
+    CHECK(until_enough(Runtime::isas, isas) > 0);
+    CHECK(until_enough(Runtime::to_string, text) > 0);
+    CHECK(until_enough([&] { return Runtime::explain(plan); }, why) > 0);
   }
 
   TEST_CASE("attend allocates nothing, not even the first time after reserve, on one thread") {

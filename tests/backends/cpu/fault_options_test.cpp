@@ -2,6 +2,7 @@
 // Options at their extremes, on every ISA. Tests carry the number of the fault that they stand for.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -16,6 +17,7 @@ using test::Problem;
 using test::ProblemShape;
 
 constexpr float kInfinityF = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr int32_t kIntMax = std::numeric_limits<int32_t>::max();
 
 }  // namespace
@@ -29,7 +31,7 @@ TEST_SUITE("faults") {
     }
     shape.spec.softcap = 0.0f;
     shape.spec.has_sinks = true;
-    for (const float sink : {-kInfinityF, -1e30f, 0.0f, 80.0f, 1e30f}) {
+    for (const float sink : {-kInfinityF, -1e30f, 0.0f, 80.0f, 1e30f, kInfinityF, kNaN}) {
       Problem problem(shape);
       problem.sinks.assign(4, sink);
       test::check_on_every_isa(problem);
@@ -51,6 +53,29 @@ TEST_SUITE("faults") {
       shape.spec.window_left = -1;
       test::check_on_every_isa(Problem(shape));
     }
+  }
+
+  TEST_CASE("F18, F24: a NaN sink makes rows NaN, but not those that see no key; others stay") {
+    ProblemShape shape = shape_of(6, 4);  // the first rows see nothing
+    shape.spec.causal = true;
+    shape.spec.has_sinks = true;
+    Problem problem(shape);
+    problem.sinks.assign(4, 0.5f);
+    problem.sinks[1] = kNaN;
+    test::check_on_every_isa(problem);
+    ContextOptions reference;
+    reference.backend = "reference";
+    Context context;
+    REQUIRE(Context::create(reference, context).ok());
+    Output output = problem.make_output();
+    REQUIRE(test::run(context, problem, output) == "ok");
+    const auto lse = [&](size_t token, size_t head) { return output.lse[head * 6 + token]; };
+    CHECK(output.at(0, 1, 0) == 0.0);
+    CHECK(std::isnan(lse(0, 1)));
+    CHECK(std::isnan(output.at(5, 1, 0)));
+    CHECK(std::isnan(lse(5, 1)));
+    CHECK(lse(0, 0) == 0.5f);
+    CHECK(std::isfinite(output.at(5, 0, 0)));
   }
 
   TEST_CASE("F24: query positions at both ends of int32") {
