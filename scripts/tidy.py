@@ -39,6 +39,7 @@ TESTED_ELSEWHERE = {
     "backends/cpu/kernels/onednn.cpp": CONFORMANCE,
     "backends/cpu/kernels/neon.cpp": CONFORMANCE + ", under scripts/test_aarch64.sh",
     "backends/cpu/packed16_append.cpp": "tests/src/append_packed16_test.cpp, every ISA",
+    "backends/cuda/call_params.cpp": "tests/backends/cuda/, every emulated call",
     "backends/reference/reference_backend.cpp": "tests/backends/reference/, through attend",
     "src/attention.cpp": CONFORMANCE,
     "src/validate_convert.cpp": "tests/src/convert_test.cpp",
@@ -114,7 +115,7 @@ def check_lines(report, path, lines):
 
 def check_head(report, path, lines):
     head = lines[1:] if lines and lines[0].startswith("#!") else lines
-    mark = "//" if path.endswith((".cpp", ".hpp")) else "#"
+    mark = "//" if path.endswith((".cpp", ".hpp", ".cu", ".cuh")) else "#"
     if not head or head[0] != f"{mark} SPDX-License-Identifier: Apache-2.0":
         report.add(path, 1, "the first line is not the SPDX line")
         return
@@ -217,7 +218,7 @@ def main():
     report = Report()
     files = tracked_files()
     for path in files:
-        code = path.endswith((".cpp", ".hpp"))
+        code = path.endswith((".cpp", ".hpp", ".cu", ".cuh"))
         script = path.endswith((".sh", ".py")) or path == ".ci/run"
         cmake = path.endswith(("CMakeLists.txt", ".cmake"))
         if not (code or script or cmake):

@@ -313,4 +313,30 @@ int check_conformance(std::span<NamedContext> contexts, DType kv_dtype, int coun
   return cases;
 }
 
+int check_conformance(const ConformanceRunner& runner, DType kv_dtype, int count, uint64_t seed) {
+  constexpr int kEnoughFailures = 5;
+  PairSampler sampler(factor_levels(), seed);
+  int failures = 0;
+  int i = 0;
+  for (; i < count && failures < kEnoughFailures; ++i) {
+    const std::vector<int> point = sampler.next();
+    const uint64_t problem_seed = seed * 100'000 + static_cast<uint64_t>(i);
+    ProblemShape shape = ShapeMaker(point, kv_dtype, problem_seed).make();
+    runner.adapt(shape);
+    const Problem problem(shape);
+    const bool with_lse = point[kLseFactor] != kLseNone;
+    Output output = problem.make_output(lse_options(point[kLseFactor]));
+    std::string wrong = runner.run(problem, output, with_lse ? output.lse_view : LseView{});
+    if (wrong.empty()) {
+      const Expected expected = expect(problem);
+      wrong = with_lse ? check_close(problem, expected, output, runner.weights)
+                       : check_out(problem, expected, output, runner.weights);
+    }
+    CHECK_MESSAGE(wrong.empty(), runner.name, ": ", wrong, "\n  problem ", i, ": ",
+                  describe(problem.shape()));
+    if (!wrong.empty()) ++failures;
+  }
+  return i;
+}
+
 }  // namespace attnrt::test

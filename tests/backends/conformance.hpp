@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
 #include "attnrt/attnrt.hpp"
+#include "backends/reference/error_rule.hpp"
 #include "tests/support/problem.hpp"
 
 namespace attnrt::test {
@@ -25,5 +27,15 @@ int conformance_problems();
 /// (problems x contexts). Fails the running test for each case beyond the error rule, and if some
 /// pair of levels was not met.
 int check_conformance(std::span<NamedContext> contexts, DType kv_dtype, int count, uint64_t seed);
+
+/// For those that cannot take every problem as it stands, in host memory, through a Context.
+struct ConformanceRunner {
+  std::string name;
+  std::function<void(ProblemShape& shape)> adapt;  // to what it can do
+  /// Plans and attends; with a null `lse` it must not be written. Empty, or what is wrong.
+  std::function<std::string(const Problem& problem, Output& output, LseView lse)> run;
+  reference::Weights weights = reference::Weights::kFloat32;
+};
+int check_conformance(const ConformanceRunner& runner, DType kv_dtype, int count, uint64_t seed);
 
 }  // namespace attnrt::test

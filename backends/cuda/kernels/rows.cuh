@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rows of a block of threads: which query token and head each is, and which keys it sees.
+#pragma once
+
+#include "backends/cuda/device/device.hpp"
+#include "backends/cuda/kernels/params.hpp"
+#include "backends/cuda/kernels/sources.cuh"
+
+namespace attnrt::cuda {
+
+struct Row {
+  int32_t token;  // within the sequence
+  uint32_t head;  // of q
+  bool exists;
+};
+
+/// Keys [begin, end) of a row; none where end <= begin.
+struct KeyInterval {
+  int32_t begin;
+  int32_t end;
+};
+
+class Rows {
+ public:
+  int32_t key_begin;  // keys that some row sees, within the unit's splits
+  int32_t key_end;
+
+  ATTNRT_DEVICE Rows(const AttendParams& params, const DeviceUnit& unit,
+                     const DeviceSequence& sequence, uint32_t kv_head)
+      : unit_(unit),
+        sequence_(sequence),
+        first_head_(kv_head * static_cast<uint32_t>(params.group)) {
+    const auto group = static_cast<uint32_t>(params.group);
+    const uint32_t first = static_cast<uint32_t>(unit.row_begin) / group;
+    const uint32_t last = (static_cast<uint32_t>(unit.row_end) - 1) / group;
+    first_ = keys_of(params, unit.token_begin + static_cast<int32_t>(first));
+    last_ = keys_of(params, unit.token_begin + static_cast<int32_t>(last));
+    key_begin = first_.begin > unit.key_begin ? first_.begin : unit.key_begin;
+    key_end = last_.end < unit.key_end ? last_.end : unit.key_end;
+  }
+
+  /// Row `r` of the block.
+  [[nodiscard]] ATTNRT_DEVICE Row row(const AttendParams& params, uint32_t r) const {
+    const uint32_t at = static_cast<uint32_t>(unit_.row_begin) + r;
+    const auto group = static_cast<uint32_t>(params.group);
+    const uint32_t token = at / group;
+    return {unit_.token_begin + static_cast<int32_t>(token), first_head_ + at - token * group,
+            at < static_cast<uint32_t>(unit_.row_end)};
+  }
+
+  /// Where this sequence's slopes begin.
+  [[nodiscard]] ATTNRT_DEVICE int64_t alibi_row(const AttendParams& params) const {
+    return unit_.seq * params.alibi_stride;
+  }
+
+  [[nodiscard]] ATTNRT_DEVICE int64_t position(int32_t token) const {
+    return int64_t{sequence_.q_start} + token;
+  }
+
+  [[nodiscard]] ATTNRT_DEVICE KeyInterval keys_of(const AttendParams& params, int32_t token) const {
+    const int64_t p = position(token);
+    const int64_t kv_len = sequence_.kv_len;
+    const int64_t begin = params.window_left < 0 ? 0 : p - params.window_left;
+    const int64_t end = params.window_right < 0 ? kv_len : p + params.window_right + 1;
+    return {clamped(begin, kv_len), clamped(end, kv_len)};
+  }
+
+  /// All rows see all of the 64 keys from `first_key` on.
+  [[nodiscard]] ATTNRT_DEVICE bool all_visible(int32_t first_key) const {
+    return last_.begin <= first_key && first_.end >= first_key + kBlockKeys;
+  }
+
+  /// A key of the 64 from `first_key` on that is read for one row is not visible to another.
+  [[nodiscard]] ATTNRT_DEVICE bool some_row_misses_a_key(int32_t first_key) const {
+    const int32_t begin = first_key > key_begin ? first_key : key_begin;
+    const int32_t block_end = first_key + kBlockKeys;
+    const int32_t end = block_end < key_end ? block_end : key_end;
+    return last_.begin > begin || first_.end < end;
+  }
+
+  /// Into shared memory at `target`, zeros for rows that do not exist.
+  template <class Shape>
+  ATTNRT_DEVICE void copy_queries(const AttendParams& params, uint32_t target) const {
+    constexpr uint32_t kChunks = Shape::kChunks;
+    ATTNRT_UNROLL
+    for (uint32_t at = device::thread_index(); at < Shape::kRows * kChunks; at += Shape::kThreads) {
+      const Row one = row(params, at / kChunks);
+      const uint16_t* source = params.q;
+      if (one.exists) {
+        source += (int64_t{sequence_.q_begin} + one.token) * params.q_token_stride +
+                  one.head * params.q_head_stride;
+      }
+      const uint32_t chunk = at % kChunks;
+      copy_chunk(target + swizzled<kChunks>(at / kChunks, chunk), source, chunk,
+                 one.exists ? params.head_dim : 0, params.aligned != 0);
+    }
+  }
+
+ private:
+  static ATTNRT_DEVICE int32_t clamped(int64_t key, int64_t kv_len) {
+    return static_cast<int32_t>(key < 0 ? 0 : key > kv_len ? kv_len : key);
+  }
+
+  DeviceUnit unit_;
+  DeviceSequence sequence_;
+  uint32_t first_head_;
+  KeyInterval first_;  // of the first row; both ends grow from row to row
+  KeyInterval last_;
+};
+
+}  // namespace attnrt::cuda
