@@ -17,6 +17,12 @@ enum class LineKind : uint8_t {
   kNear,     // at most `bound` points of the limit below the best of the rows `of`
   kRatio,    // at most `bound` percent longer than the call beside it
   kShare,    // time over that of the call beside it at most `bound` percent more than their scores'
+  kRate,     // at least `bound` percent of the operations per second of the call beside it
+
+  // Of rows that only plan:
+  kPlanTime,   // at most `bound` milliseconds
+  kPlanBytes,  // run lists of less than `bound` bytes
+  kPlanShare,  // at most 1 / `bound` of the time of evaluating the mask at every element
 };
 
 struct Line {
@@ -31,7 +37,8 @@ struct LineRow {
   std::string work;  // for people
   SweepCase shape;
   std::vector<Line> lines;
-  std::optional<SweepCase> beside;  // takes turns with the call, for kRatio and kShare
+  std::optional<SweepCase> beside;  // takes turns with the call, for kRatio, kShare and kRate
+  bool plan_only = false;           // nothing is attended: kPlan.. and no others
 };
 
 /// All of them. Paged rows are in `layout` but those whose work names another one.

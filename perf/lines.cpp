@@ -6,9 +6,12 @@
 
 #include <algorithm>
 
+#include "perf/sweep_report.hpp"
+
 namespace attnrt::perf {
 namespace {
 
+constexpr double kMilli = 1e3;
 constexpr double kMicro = 1e6;
 constexpr double kGiga = 1e-9;
 
@@ -23,6 +26,17 @@ const SweepResult* measured(const std::string& name, const LineOutcomes& outcome
 }
 
 double over_percent(double value, double base) { return 100.0 * (value / base - 1.0); }
+
+// Whether a line asks for at least its bound; others ask for at most that.
+bool at_least(LineKind kind) {
+  return kind == LineKind::kPercent || kind == LineKind::kRate || kind == LineKind::kPlanShare;
+}
+
+// Operations per second over those of the call beside it.
+double rate_percent(const SweepResult& result, const SweepCase& beside) {
+  const double beside_rate = static_cast<double>(work_of(beside).flops) / result.beside.median;
+  return 100.0 * result.rate() / beside_rate;
+}
 
 // Points of the limit below the best row that the line names; false where one is missing.
 bool points_below(const SweepResult& result, const Line& line, const LineOutcomes& outcomes,
@@ -47,8 +61,7 @@ Verdict judge(const LineRow& row, const Line& line, const LineOutcomes& outcomes
   switch (line.kind) {
     case LineKind::kPercent:
       verdict.measured = percent_of(*result);
-      verdict.met = verdict.measured >= line.bound;
-      return verdict;
+      break;
     case LineKind::kAbove:
       verdict.measured = (result->seconds.median - result->limit.seconds) * kMicro;
       break;
@@ -65,8 +78,22 @@ Verdict judge(const LineRow& row, const Line& line, const LineOutcomes& outcomes
       verdict.measured = over_percent(time, share);
       break;
     }
+    case LineKind::kRate:
+      verdict.measured = rate_percent(*result, *row.beside);
+      break;
+    case LineKind::kPlanTime:
+      verdict.measured = result->seconds.median * kMilli;
+      break;
+    case LineKind::kPlanBytes:
+      verdict.measured = static_cast<double>(result->plan.run_bytes);
+      break;
+    case LineKind::kPlanShare:
+      verdict.measured = outcomes.at(row.name).every_element / result->seconds.median;
+      break;
   }
-  verdict.met = verdict.judged && verdict.measured <= line.bound;
+  const bool within =
+      at_least(line.kind) ? verdict.measured >= line.bound : verdict.measured <= line.bound;
+  verdict.met = verdict.judged && within;
   return verdict;
 }
 
@@ -82,6 +109,14 @@ std::string line_text(const Line& line) {
       return fmt::format("<= {} % longer", line.bound);
     case LineKind::kShare:
       return fmt::format("time over the padded call's <= share of scores + {} %", line.bound);
+    case LineKind::kRate:
+      return fmt::format(">= {} % of the dense rate", line.bound);
+    case LineKind::kPlanTime:
+      return fmt::format("planned in <= {} ms", line.bound);
+    case LineKind::kPlanBytes:
+      return fmt::format("run lists of <= {} bytes", line.bound);
+    case LineKind::kPlanShare:
+      return fmt::format("<= 1/{} of evaluating every element", line.bound);
   }
   return {};
 }
@@ -90,6 +125,7 @@ std::string measured_text(const Line& line, const Verdict& verdict) {
   if (!verdict.judged) return "-";
   switch (line.kind) {
     case LineKind::kPercent:
+    case LineKind::kRate:
       return fmt::format("{:.1f} %", verdict.measured);
     case LineKind::kAbove:
       return fmt::format("{:+.1f} us", verdict.measured);
@@ -98,11 +134,17 @@ std::string measured_text(const Line& line, const Verdict& verdict) {
     case LineKind::kRatio:
     case LineKind::kShare:
       return fmt::format("{:+.1f} %", verdict.measured);
+    case LineKind::kPlanTime:
+      return fmt::format("{:.3f} ms", verdict.measured);
+    case LineKind::kPlanBytes:
+      return fmt::format("{:.0f}", verdict.measured);
+    case LineKind::kPlanShare:
+      return fmt::format("1/{:.0f}", verdict.measured);
   }
   return {};
 }
 
-std::vector<Column> line_columns() {
+std::vector<Column> line_columns(bool masks) {
   return {
       {.key = "row", .title = "row", .unit = ""},
       {.key = "work", .title = "work", .unit = ""},
@@ -125,6 +167,14 @@ std::vector<Column> line_columns() {
       {.key = "beside_us", .title = "beside", .unit = "us", .in_table = false},
       {.key = "measured_value", .title = "measured", .unit = "", .in_table = false},
       {.key = "line_value", .title = "line", .unit = "", .in_table = false},
+      {.key = "plan_ms", .title = "plan", .unit = "ms", .decimals = 3, .in_table = masks},
+      {.key = "run_bytes", .title = "runs", .unit = "bytes", .in_table = masks},
+      {.key = "plan_bytes", .title = "plan with tiles", .unit = "bytes", .in_table = false},
+      {.key = "sparsity_percent",
+       .title = "sparsity",
+       .unit = "%",
+       .decimals = 1,
+       .in_table = masks},
   };
 }
 
@@ -138,28 +188,35 @@ std::string layout_text(const SweepCase& c) {
 std::vector<Value> line_row(const LineRow& row, const Line& line, const Verdict& verdict,
                             const SweepResult& r) {
   const bool noise = r.repeats >= 6;  // fewer samples have no confidence interval
+  // Nothing that belongs to calls for rows that only plan.
+  const auto of_call = [&](Value value) { return row.plan_only ? Value() : value; };
   return {
       row.name,
       row.work,
-      layout_text(row.shape),
+      of_call(layout_text(row.shape)),
       line_text(line),
       measured_text(line, verdict),
       verdict.judged ? Value(verdict.met) : Value(),
       r.seconds.median * kMicro,
-      r.limit.seconds * kMicro,
-      std::string(r.limit.bound == Bound::kMemory ? "read" : r.arithmetic),
+      of_call(r.limit.seconds * kMicro),
+      of_call(std::string(r.limit.bound == Bound::kMemory ? "read" : r.arithmetic)),
       noise ? Value(100.0 * r.seconds.noise) : Value(),
       r.repeats,
       r.lost_share < 0.0 ? Value() : Value(100.0 * r.lost_share),
-      r.read_rate * kGiga,
-      r.flop_rate * kGiga,
-      r.isa,
-      std::string(r.arithmetic),
-      int64_t{row.shape.threads},
+      of_call(r.read_rate * kGiga),
+      of_call(r.flop_rate * kGiga),
+      of_call(r.isa),
+      of_call(std::string(r.arithmetic)),
+      of_call(int64_t{row.shape.threads}),
       r.huge_percent < 0 ? Value() : Value(r.huge_percent),
       row.beside ? Value(r.beside.median * kMicro) : Value(),
       verdict.judged ? Value(verdict.measured) : Value(),
       line.bound,
+      r.plan.repeats > 0 ? Value(r.plan.seconds.median * kMilli) : Value(),
+      r.plan.repeats > 0 ? Value(r.plan.run_bytes) : Value(),
+      r.plan.repeats > 0 ? Value(r.plan.bytes) : Value(),
+      row.shape.mask.empty() || row.plan_only ? Value()
+                                              : Value(100.0 * sparsity_of(row.shape, r.work)),
   };
 }
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <ctime>
 #include <memory>
 #include <string>
@@ -12,7 +13,9 @@
 
 #include "perf/context_pool.hpp"
 #include "perf/lines.hpp"
+#include "perf/mask_rows.hpp"
 #include "perf/parse.hpp"
+#include "perf/plan_probe.hpp"
 #include "perf/progress.hpp"
 #include "perf/report.hpp"
 #include "perf/sweep.hpp"
@@ -24,6 +27,7 @@ namespace {
 
 struct LinesOptions {
   std::string only, layout = "packed16", commit, rotation;
+  bool masks = false;
   bool list = false;
   bool quick = false;
   double noise_percent = 1.0;
@@ -60,7 +64,7 @@ std::vector<LineRow> parse_rows(const LinesOptions& options) {
   if (!options.only.empty()) {
     for (const std::string_view name : split_list("--only", options.only)) names.emplace_back(name);
   }
-  return select_lines(line_rows(layout), names);
+  return select_lines(options.masks ? mask_rows(layout) : line_rows(layout), names);
 }
 
 int print_list(const std::vector<LineRow>& rows, CommandIo& io) {
@@ -91,6 +95,22 @@ Status measure_row(const LineRow& row, SweepRunner& runner, Context& context, Co
   return status;
 }
 
+/// The mask is evaluated at so many elements, and the time scaled to all of them.
+constexpr int64_t kElementSamples = int64_t{1} << 22;
+
+Status measure_plan_row(const LineRow& row, const SweepSettings& settings, LineOutcome& outcome) {
+  const CaseInput input(row.shape);
+  SweepResult& result = outcome.result;
+  Status status = measure_plan(input, settings.repeat, result.plan);
+  result.seconds = result.plan.seconds;
+  result.repeats = result.plan.repeats;
+  const auto asks = [](const Line& line) { return line.kind == LineKind::kPlanShare; };
+  if (status.ok() && std::any_of(row.lines.begin(), row.lines.end(), asks)) {
+    outcome.every_element = element_seconds(input, kElementSamples) * mask_elements(input);
+  }
+  return status;
+}
+
 /// Not ok where the rows after it are missing.
 Status measure_rows(const std::vector<LineRow>& rows, const SweepSettings& settings,
                     ContextPool& contexts, CommandIo& io, LineOutcomes& outcomes) {
@@ -98,10 +118,16 @@ Status measure_rows(const std::vector<LineRow>& rows, const SweepSettings& setti
   Progress progress(io.err, io.show_progress, static_cast<int64_t>(rows.size()));
   for (const LineRow& row : rows) {
     progress.update(static_cast<int64_t>(outcomes.size()), row.name);
-    Context* context = nullptr;
-    Status status = contexts.get(row.shape.threads, row.shape.isa, context);
     LineOutcome outcome;
-    if (status.ok()) status = measure_row(row, runner, *context, io, outcome.result);
+    Status status;
+    if (io.stop.stop_requested()) return {Code::kCancelled, "interrupted"};
+    if (row.plan_only) {
+      status = measure_plan_row(row, settings, outcome);
+    } else {
+      Context* context = nullptr;
+      status = contexts.get(row.shape.threads, row.shape.isa, context);
+      if (status.ok()) status = measure_row(row, runner, *context, io, outcome.result);
+    }
     if (status.code() == Code::kCancelled) return status;
     if (!status.ok()) outcome.why_not = status.message();
     outcomes.emplace(row.name, std::move(outcome));
@@ -123,12 +149,15 @@ int run_lines(const LinesOptions& options, CommandIo& io) {
   report.environment = sweep_environment(*context, settings);
   report.environment.push_back({"date", "date", today()});
   if (!options.commit.empty()) report.environment.push_back({"commit", "commit", options.commit});
-  report.columns = line_columns();
+  report.columns = line_columns(options.masks);
   LineOutcomes outcomes;
   status = measure_rows(rows, settings, contexts, io, outcomes);
   add_line_rows(rows, outcomes, report);
   const LineCount count = count_lines(rows, outcomes);
   report.notes.push_back(fmt::format("{} of {} lines are met.", count.met, count.judged));
+  if (const std::string fit = linearity_text(rows, outcomes); !fit.empty()) {
+    report.notes.push_back(fit);
+  }
   if (!status.ok()) {
     report.notes.push_back(
         fmt::format("interrupted: {} of {} rows were measured", outcomes.size(), rows.size()));
@@ -151,6 +180,8 @@ CLI::App* add_lines_command(CLI::App& app, CommandRun& run) {
       ->add_option("--only", o.only,
                    "only these rows: names, or what they begin with, as decode-g4,prefill [all]")
       ->type_name("LIST");
+  command->add_flag("--masks", o.masks,
+                    "the lines of masks and scores as expressions in place of the kernels'");
   command->add_flag("--list", o.list, "print the rows and their lines, measure nothing");
   command->add_flag("--quick", o.quick, "few repeats: to look, not to judge");
   command->add_option("--layout", o.layout, "of pages: nhd, hnd or packed16 [packed16]")

@@ -125,7 +125,8 @@ Status take_turns(std::span<CallSamples> calls, const CommandIo& io, ProbeSample
 }
 
 // What the call's own samples say.
-SweepResult result_of(const CallSamples& samples, const Work& work) {
+SweepResult result_of(const CallSamples& samples) {
+  const Work& work = samples.call.work();
   SweepResult result;
   result.isa = samples.context.isa();
   result.backend = samples.context.backend();
@@ -218,7 +219,7 @@ Status SweepRunner::measure_together(std::span<const SweepEntry> entries, const 
   if (!status.ok()) return status;
   results.clear();
   for (size_t i = 0; i < entries.size(); ++i) {
-    SweepResult result = result_of(samples[i], work_of(entries[i].sweep_case));
+    SweepResult result = result_of(samples[i]);
     result.arithmetic = loops[i]->name;
     result.read_rate = median(probes.read_rates);
     result.read_variant = read.variant();
@@ -226,6 +227,11 @@ Status SweepRunner::measure_together(std::span<const SweepEntry> entries, const 
     const int64_t huge = kv_memories_[i].buffer().huge_bytes();
     const int64_t filled = kv_memories_[i].filled_bytes();
     result.huge_percent = huge < 0 ? -1 : std::min<int64_t>(100, huge * 100 / filled);
+    if (!entries[i].sweep_case.mask.empty()) {
+      constexpr RepeatPolicy kPlanPolicy{.max_seconds = 0.2, .min_repeats = 3};
+      status = measure_plan(calls[i]->input(), kPlanPolicy, result.plan);
+      if (!status.ok()) return status;
+    }
     results.push_back(result);
   }
   return {};

@@ -14,6 +14,7 @@
 #include "perf/kv_rotation.hpp"
 #include "perf/limits.hpp"
 #include "perf/noise.hpp"
+#include "perf/plan_probe.hpp"
 #include "perf/probe_team.hpp"
 #include "perf/sweep_call.hpp"
 #include "perf/sweep_grid.hpp"
@@ -44,6 +45,7 @@ struct SweepResult {
   int64_t huge_percent = -1;   // of K and V on huge pages; -1: the system does not say
   Summary seconds;             // of one attend
   Summary beside;              // of one attend of the case that took turns with it
+  double beside_rate = 0.0;    // operations per second of that case; 0: there was none
   int64_t repeats = 0;
   double lost_share = -1.0;  // of the threads' time, to other processes; negative: not known
   double read_rate = 0.0;    // median of the read probe, bytes per second
@@ -51,6 +53,10 @@ struct SweepResult {
   std::string_view read_variant;
   std::string_view arithmetic;  // what the multiply probe multiplied with: "f32 FMA"
   Limit limit;
+  PlanFigures plan;  // of cases with a mask; repeats is 0 for others
+
+  /// Operations per second.
+  [[nodiscard]] double rate() const { return static_cast<double>(work.flops) / seconds.median; }
 };
 
 /// A case and the context that runs it.

@@ -3,30 +3,17 @@
 #include "perf/sweep_call.hpp"
 
 #include <utility>
-#include <vector>
 
 #include "perf/random_fill.hpp"
+#include "perf/tile_scores.hpp"
 
 namespace attnrt::perf {
 namespace {
 
-std::vector<int32_t> prefix_sums(const std::vector<SequenceLengths>& lengths,
-                                 int32_t SequenceLengths::*side) {
-  std::vector<int32_t> sums{0};
-  for (const SequenceLengths& sequence : lengths) sums.push_back(sums.back() + sequence.*side);
-  return sums;
-}
-
-AttentionSpec make_spec(const SweepCase& c) {
-  AttentionSpec spec;
-  spec.num_heads_q = c.heads.q;
-  spec.num_heads_kv = c.heads.kv;
-  spec.head_dim = c.head_dim;
-  spec.head_dim_v = c.head_dim_v;
-  spec.causal = c.causal;
-  spec.window_left = c.window - 1;
-  spec.softcap = c.softcap;
-  return spec;
+Work masked_work(const CaseInput& input, const Plan& plan) {
+  const SweepCase& c = input.sweep_case();
+  const int64_t dims = int64_t{c.head_dim} + c.head_dim_v;
+  return {.kv_bytes = plan.kv_bytes(c.dtype), .flops = tile_scores(input) * dims * 2};
 }
 
 }  // namespace
@@ -49,36 +36,26 @@ std::byte* KvMemory::get(int64_t bytes, DType dtype) {
 }
 
 SweepCall::SweepCall(const SweepCase& sweep_case, KvRotation rotation, std::byte* kv)
-    : case_(sweep_case), rotation_(std::move(rotation)), kv_(kv) {}
+    : input_(sweep_case), rotation_(std::move(rotation)), kv_(kv) {}
 
 Status SweepCall::prepare() {
-  const std::vector<SequenceLengths> lengths = sequence_lengths(case_);
-  const std::vector<int32_t> cu_seqlens_q = prefix_sums(lengths, &SequenceLengths::q);
-  const std::vector<int32_t> cu_seqlens_k = prefix_sums(lengths, &SequenceLengths::kv);
-  std::vector<int32_t> kv_lens;
-  for (const SequenceLengths& sequence : lengths) kv_lens.push_back(sequence.kv);
-  SequenceBatch batch;
-  batch.cu_seqlens_q = cu_seqlens_q;
-  if (case_.page_size == 0) {
-    batch.cu_seqlens_k = cu_seqlens_k;
-  } else {
-    batch.seqused_k = kv_lens;
-    batch.block_table =
-        BlockTable::dense(rotation_.pages(), rotation_.pages_per_sequence(), case_.page_size);
-  }
-  Status status = make_plan(make_spec(case_), batch, plan_);
+  const SweepCase& c = input_.sweep_case();
+  if (c.page_size > 0) input_.set_pages(rotation_.pages(), rotation_.pages_per_sequence());
+  Status status = make_plan(input_.spec(), input_.batch(), plan_);
   if (!status.ok()) return status;
-  const int64_t tokens = cu_seqlens_q.back();
-  const int64_t q_elements = tokens * case_.heads.q * case_.head_dim;
-  const int64_t out_elements = tokens * case_.heads.q * case_.head_dim_v;
-  q_ = HugeBuffer(static_cast<size_t>(q_elements * size_of(case_.dtype)));
-  out_ = HugeBuffer(static_cast<size_t>(out_elements * size_of(case_.dtype)));
-  random_fill(q_.data(), case_.dtype, q_elements, 7);
-  args_.q = dense_tensor(static_cast<const void*>(q_.data()), case_.dtype, tokens, case_.heads.q,
-                         case_.head_dim);
-  args_.out = dense_tensor(static_cast<void*>(out_.data()), case_.dtype, tokens, case_.heads.q,
-                           case_.head_dim_v);
+  work_ = c.mask.empty() ? work_of(c) : masked_work(input_, plan_);
+  const int64_t tokens = input_.tokens();
+  const int64_t q_elements = tokens * c.heads.q * c.head_dim;
+  const int64_t out_elements = tokens * c.heads.q * c.head_dim_v;
+  q_ = HugeBuffer(static_cast<size_t>(q_elements * size_of(c.dtype)));
+  out_ = HugeBuffer(static_cast<size_t>(out_elements * size_of(c.dtype)));
+  random_fill(q_.data(), c.dtype, q_elements, 7);
+  args_.q =
+      dense_tensor(static_cast<const void*>(q_.data()), c.dtype, tokens, c.heads.q, c.head_dim);
+  args_.out =
+      dense_tensor(static_cast<void*>(out_.data()), c.dtype, tokens, c.heads.q, c.head_dim_v);
   args_.kv = rotation_.view(kv_, 0);
+  args_.score_values = input_.score_values();
   return {};
 }
 

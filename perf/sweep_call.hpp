@@ -6,6 +6,7 @@
 #include <stop_token>
 
 #include "attnrt/attention.hpp"
+#include "perf/case_input.hpp"
 #include "perf/huge_buffer.hpp"
 #include "perf/kv_rotation.hpp"
 #include "perf/sweep_grid.hpp"
@@ -32,30 +33,36 @@ class KvMemory {
 /// Neither copied nor moved: the plan points into it.
 class SweepCall {
  public:
-  /// `kv` must outlive the call and have rotation.total_bytes(). Call prepare() first.
+  /// `kv` must outlive the call and have rotation.total_bytes(). Call prepare() first. Throws
+  /// BadInput as CaseInput does.
   SweepCall(const SweepCase& sweep_case, KvRotation rotation, std::byte* kv);
 
   SweepCall(const SweepCall&) = delete;
   SweepCall& operator=(const SweepCall&) = delete;
 
-  /// Plans, and fills q.
+  /// Plans, counts the work, and fills q.
   Status prepare();
 
   /// Attends with the next copy of K and V.
   Status attend(Context& context, const std::stop_token& stop);
 
+  [[nodiscard]] const CaseInput& input() const { return input_; }
   [[nodiscard]] const Plan& plan() const { return plan_; }
+
+  /// What one attend has to do at least; of a mask, what tile_scores() counts.
+  [[nodiscard]] const Work& work() const { return work_; }
   [[nodiscard]] const AttendArgs& args() const { return args_; }
   [[nodiscard]] int64_t copies() const { return rotation_.copies(); }
 
  private:
-  SweepCase case_;
+  CaseInput input_;
   KvRotation rotation_;  // owns the block table, which the plan borrows
   std::byte* kv_;
   int64_t next_copy_ = 0;
   HugeBuffer q_;
   HugeBuffer out_;
   Plan plan_;
+  Work work_;
   AttendArgs args_;
 };
 

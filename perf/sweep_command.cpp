@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "perf/context_pool.hpp"
+#include "perf/named_masks.hpp"
 #include "perf/parse.hpp"
 #include "perf/progress.hpp"
 #include "perf/report.hpp"
@@ -28,6 +29,7 @@ struct SweepOptions {
   std::string batch = "1", q_len = "1", kv_len = "4k", heads = "32/8", head_dim = "128";
   std::string head_dim_v, dtype = "bf16", page_size = "16", layout = "nhd", threads, isa;
   std::string causal = "off", window = "none", ragged = "0", cache = "cold", backend, rotation;
+  std::string mask, score;
   double softcap = 0.0;
   double noise_percent = 3.0;
   double max_seconds = 3.0;
@@ -54,6 +56,21 @@ KvLayout parse_sweep_layout(std::string_view option, std::string_view text) {
   return text == "varlen" ? KvLayout::kPacked : parse_layout(option, text);
 }
 
+// Looked up here for some length, so that a bad one ends the command before anything is measured.
+constexpr NamedShape kAnyShape{.tokens = 64, .heads = 1};
+
+std::vector<std::string> parse_masks(const std::string& text) {
+  std::vector<std::string> masks = split_expressions("--mask", text);
+  for (const std::string& mask : masks) (void)named_mask(mask, kAnyShape);
+  return masks;
+}
+
+std::vector<std::string> parse_scores(const std::string& text) {
+  std::vector<std::string> scores = split_expressions("--score", text);
+  for (const std::string& score : scores) (void)named_score(score, kAnyShape);
+  return scores;
+}
+
 SweepLists parse_lists(const SweepOptions& options) {
   constexpr ValueRules kDims{.max = 4096};
   SweepLists lists;
@@ -72,6 +89,8 @@ SweepLists parse_lists(const SweepOptions& options) {
   lists.causal = parse_items("--causal", options.causal, parse_switch);
   lists.windows =
       parse_value_list("--window", options.window, {.min = 0, .word = "none", .word_value = 0});
+  if (!options.mask.empty()) lists.masks = parse_masks(options.mask);
+  if (!options.score.empty()) lists.scores = parse_scores(options.score);
   lists.ragged = parse_value_list("--ragged", options.ragged, {.min = 0});
   lists.threads = {std::max<int64_t>(1, std::thread::hardware_concurrency())};
   if (!options.threads.empty()) {
@@ -124,6 +143,23 @@ struct SweepOutcome {
   size_t skipped = 0;
 };
 
+/// With a mask or a score, the dense call takes turns with it.
+Status measure_case(const SweepCase& sweep_case, SweepRunner& runner, Context& context,
+                    CommandIo& io, SweepResult& result) {
+  if (sweep_case.mask.empty() && sweep_case.score.empty()) {
+    return runner.measure(sweep_case, context, io, result);
+  }
+  const SweepCase dense = dense_case(sweep_case);
+  const SweepEntry entries[] = {{sweep_case, context}, {dense, context}};
+  std::vector<SweepResult> results;
+  Status status = runner.measure_together(entries, io, results);
+  if (!status.ok()) return status;
+  result = results.front();
+  result.beside = results.back().seconds;
+  result.beside_rate = results.back().rate();
+  return status;
+}
+
 SweepOutcome measure_all(const std::vector<SweepCase>& cases, const SweepSettings& settings,
                          ContextPool& contexts, CommandIo& io, Report& report) {
   SweepOutcome outcome;
@@ -135,7 +171,7 @@ SweepOutcome measure_all(const std::vector<SweepCase>& cases, const SweepSetting
     SweepResult result;
     Context* context = nullptr;
     Status status = contexts.get(sweep_case.threads, sweep_case.isa, context);
-    if (status.ok()) status = runner.measure(sweep_case, *context, io, result);
+    if (status.ok()) status = measure_case(sweep_case, runner, *context, io, result);
     if (status.ok()) {
       report.rows.push_back(sweep_row(sweep_case, result, settings.cold));
       outcome.disturbed = outcome.disturbed || result.lost_share > kLostShare;
@@ -209,6 +245,10 @@ void add_shape_options(CLI::App& app, SweepOptions& o) {
       ->expected(0, 1)
       ->default_str("on")
       ->type_name("LIST");
+  add("--mask", o.mask,
+      "masks by name (flashmask: the twelve of its paper) or text, as \"kv <= q && q - kv < 512\" "
+      "[none]");
+  add("--score", o.score, "scores by name or text, as \"score - 0.1 * abs(q - kv)\" [none]");
   app.add_option("--softcap", o.softcap, "softcap * tanh(score / softcap); 0: none [0]");
 }
 

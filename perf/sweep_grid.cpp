@@ -48,6 +48,10 @@ std::string why_not(const SweepCase& c) {
     return "packed16 pages hold a multiple of 16 keys";
   }
   if (c.ragged > c.kv_len) return "ragged lengths are multiples of more than kv-len";
+  constexpr int32_t kLeastTokens = 64;  // of NamedShape
+  if (!(c.mask.empty() && c.score.empty()) && c.kv_len < std::max(kLeastTokens, c.q_len)) {
+    return "masks and scores are made for 64 keys or more, those of the queries included";
+  }
   return {};
 }
 
@@ -88,6 +92,10 @@ std::vector<SweepCase> expand(const SweepLists& lists, float softcap,
   next = axis(
       lists.batches, [](SweepCase& c, int64_t v) { c.batch = narrow(v); }, next);
   next = axis(
+      lists.scores, [](SweepCase& c, const std::string& v) { c.score = v; }, next);
+  next = axis(
+      lists.masks, [](SweepCase& c, const std::string& v) { c.mask = v; }, next);
+  next = axis(
       lists.windows, [](SweepCase& c, int64_t v) { c.window = narrow(v); }, next);
   next = axis(
       lists.causal, [](SweepCase& c, bool v) { c.causal = v; }, next);
@@ -117,9 +125,21 @@ std::string describe(const SweepCase& c) {
   if (c.page_size > 0) text += fmt::format(" {}", c.page_size);
   if (c.causal) text += " causal";
   if (c.window > 0) text += fmt::format(" window {}", c.window);
+  if (!c.mask.empty()) text += fmt::format(" mask {}", c.mask);
+  if (!c.score.empty()) text += fmt::format(" score {}", c.score);
   if (c.ragged > 0) text += fmt::format(" ragged {}", c.ragged);
   text += fmt::format(" batch {} q {} kv {} threads {}", c.batch, c.q_len, c.kv_len, c.threads);
   return c.isa.empty() ? text : text + " " + c.isa;
+}
+
+SweepCase dense_case(const SweepCase& sweep_case) {
+  SweepCase dense = sweep_case;
+  dense.causal = false;
+  dense.window = 0;
+  dense.softcap = 0.0f;
+  dense.mask.clear();
+  dense.score.clear();
+  return dense;
 }
 
 std::vector<SequenceLengths> sequence_lengths(const SweepCase& c) {

@@ -24,7 +24,9 @@ struct SweepLists {
   std::vector<KvLayout> layouts{KvLayout::kNHD};
   std::vector<int64_t> page_sizes{16};  // not for packed, which has one row for all of them
   std::vector<bool> causal{false};
-  std::vector<int64_t> windows{0};  // newest keys that a query sees, its own included; 0: all
+  std::vector<int64_t> windows{0};      // newest keys that a query sees, its own included; 0: all
+  std::vector<std::string> masks{""};   // as SweepCase::mask
+  std::vector<std::string> scores{""};  // as SweepCase::score
   std::vector<int64_t> batches{1};
   std::vector<int64_t> q_lens{1};
   std::vector<int64_t> kv_lens{4096};
@@ -50,7 +52,12 @@ struct SweepCase {
   int32_t threads = 0;
   std::string isa;
   float softcap = 0.0f;
+  std::string mask;   // of named_mask(), and-ed with causal and window; "": none
+  std::string score;  // of named_score(), after softcap; "": none
 };
+
+/// The same shape with every row seeing every key, and scores as they are.
+SweepCase dense_case(const SweepCase& sweep_case);
 
 /// All combinations in order. `skipped` gets one line for each that cannot be: it names the
 /// combination and the reason.
@@ -69,7 +76,7 @@ struct SequenceLengths {
 /// where the case is a whole prefill (q_len = kv_len), else q_len, which no kv is shorter than.
 std::vector<SequenceLengths> sequence_lengths(const SweepCase& sweep_case);
 
-/// What one call has to do at least.
+/// What one call has to do at least, the mask left out.
 Work work_of(const SweepCase& sweep_case);
 
 }  // namespace attnrt::perf

@@ -12,6 +12,7 @@
 namespace attnrt::perf {
 namespace {
 
+constexpr double kMilli = 1e3;
 constexpr double kMicro = 1e6;
 constexpr double kGiga = 1e-9;
 
@@ -35,12 +36,18 @@ Value percent_or_nothing(int64_t percent) {
 
 }  // namespace
 
+double sparsity_of(const SweepCase& c, const Work& work) {
+  return 1.0 - static_cast<double>(work.flops) / static_cast<double>(work_of(dense_case(c)).flops);
+}
+
 std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases) {
   const bool causal = any(cases, [](const SweepCase& c) { return c.causal; });
   const bool window = any(cases, [](const SweepCase& c) { return c.window > 0; });
   const bool ragged = any(cases, [](const SweepCase& c) { return c.ragged > 0; });
   const bool dim_v = any(cases, [](const SweepCase& c) { return c.head_dim_v != c.head_dim; });
   const bool softcap = any(cases, [](const SweepCase& c) { return c.softcap > 0.0f; });
+  const bool mask = any(cases, [](const SweepCase& c) { return !c.mask.empty(); });
+  const bool score = any(cases, [](const SweepCase& c) { return !c.score.empty(); });
   return {
       {.key = "dtype", .title = "dtype", .unit = ""},
       {.key = "heads", .title = "heads", .unit = "q/kv"},
@@ -52,6 +59,8 @@ std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases) {
       {.key = "window", .title = "window", .unit = "", .in_table = window},
       {.key = "softcap", .title = "softcap", .unit = "", .in_table = softcap},
       {.key = "ragged", .title = "ragged", .unit = "", .in_table = ragged},
+      {.key = "mask", .title = "mask", .unit = "", .in_table = mask},
+      {.key = "score", .title = "score", .unit = "", .in_table = score},
       {.key = "batch", .title = "batch", .unit = ""},
       {.key = "q_len", .title = "q", .unit = ""},
       {.key = "kv_len", .title = "kv", .unit = ""},
@@ -65,6 +74,19 @@ std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases) {
       {.key = "cpu_lost_percent", .title = "CPU lost", .unit = "%", .decimals = 1},
       {.key = "kv_gbps", .title = "KV", .unit = "GB/s", .decimals = 1},
       {.key = "gflops", .title = "compute", .unit = "GFLOP/s", .decimals = 1},
+      {.key = "dense_percent",
+       .title = "of dense",
+       .unit = "%",
+       .decimals = 1,
+       .in_table = mask || score},
+      {.key = "plan_ms", .title = "plan", .unit = "ms", .decimals = 3, .in_table = mask},
+      {.key = "run_bytes", .title = "runs", .unit = "bytes", .in_table = mask},
+      {.key = "sparsity_percent",
+       .title = "sparsity",
+       .unit = "%",
+       .decimals = 1,
+       .in_table = mask},
+      {.key = "tile_scores", .title = "scores of 64x64 tiles", .unit = "", .in_table = mask},
       {.key = "limit_percent", .title = "of limit", .unit = "%", .decimals = 1},
       {.key = "limited_by", .title = "limited", .unit = "by"},
       {.key = "read_probe_gbps", .title = "read probe", .unit = "GB/s", .decimals = 1},
@@ -98,6 +120,7 @@ std::vector<Fact> sweep_environment(const Context& context, const SweepSettings&
 }
 
 std::vector<Value> sweep_row(const SweepCase& c, const SweepResult& r, bool cold) {
+  const bool planned = r.plan.repeats > 0;
   return {
       std::string(to_string(c.dtype)),
       fmt::format("{}/{}", c.heads.q, c.heads.kv),
@@ -109,6 +132,8 @@ std::vector<Value> sweep_row(const SweepCase& c, const SweepResult& r, bool cold
       c.window == 0 ? Value() : Value(int64_t{c.window}),
       double{c.softcap},
       int64_t{c.ragged},
+      c.mask,
+      c.score,
       int64_t{c.batch},
       int64_t{c.q_len},
       int64_t{c.kv_len},
@@ -121,7 +146,12 @@ std::vector<Value> sweep_row(const SweepCase& c, const SweepResult& r, bool cold
       r.repeats,
       r.lost_share < 0.0 ? Value() : Value(100.0 * r.lost_share),
       static_cast<double>(r.work.kv_bytes) / r.seconds.median * kGiga,
-      static_cast<double>(r.work.flops) / r.seconds.median * kGiga,
+      r.rate() * kGiga,
+      r.beside_rate > 0.0 ? Value(100.0 * r.rate() / r.beside_rate) : Value(),
+      planned ? Value(r.plan.seconds.median * kMilli) : Value(),
+      planned ? Value(r.plan.run_bytes) : Value(),
+      planned ? Value(100.0 * sparsity_of(c, r.work)) : Value(),
+      planned ? Value(r.work.flops / (2 * (int64_t{c.head_dim} + c.head_dim_v))) : Value(),
       limit_percent(r.limit, r.seconds.median),
       std::string(r.limit.bound == Bound::kMemory ? "read" : r.arithmetic),
       r.read_rate * kGiga,

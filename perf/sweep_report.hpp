@@ -14,6 +14,9 @@ namespace attnrt::perf {
 /// their default; CSV and JSON have all.
 std::vector<Column> sweep_columns(const std::vector<SweepCase>& cases);
 
+/// Share of the dense case's scores that `work` leaves out.
+double sparsity_of(const SweepCase& sweep_case, const Work& work);
+
 /// One value per column.
 std::vector<Value> sweep_row(const SweepCase& sweep_case, const SweepResult& result, bool cold);
 

@@ -62,8 +62,16 @@ DOORS = {
     "fmt/": ["perf/", "tests/perf/"],
     "nlohmann/": ["perf/", "tests/perf/"],
     "backends/": ["backends/", "tests/", "perf/"],
-    # The simulation is of use only while it runs the cutting and the costs that the executor runs.
-    "src/": ["src/", "backends/", "tests/", "perf/simulate.cpp"],
+    # The simulation is of use only while it runs the cutting and the costs that the executor runs;
+    # a plan's bytes, and masks element by element, are nothing that users ask for.
+    "src/": [
+        "src/",
+        "backends/",
+        "tests/",
+        "perf/plan_probe.cpp",
+        "perf/simulate.cpp",
+        "perf/tile_scores.cpp",
+    ],
     "tests/": ["tests/"],
     "perf/": ["perf/", "tests/"],
 }

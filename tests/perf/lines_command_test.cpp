@@ -56,6 +56,22 @@ TEST_CASE("a row is measured and judged, whatever it says") {
   CHECK(outcome.exit_code == (above <= 20.0 ? kExitOk : kExitFailed));
 }
 
+TEST_CASE("the lines of masks are a table of their own; rows that only plan need no kernel") {
+  const Outcome list = lines({"--masks", "--list", "--only", "fm"});
+  CHECK(std::count(list.out.begin(), list.out.end(), '\n') == 12);
+  const Outcome outcome =
+      lines({"--masks", "--only", "plan-tracks", "--quick", "--format", "json"});
+  const auto json = nlohmann::json::parse(outcome.out);
+  REQUIRE(json.at("rows").size() == 2);
+  const auto& row = json["rows"][0];
+  CHECK(row.at("row") == "plan-tracks");
+  CHECK(row.at("isa").is_null());
+  CHECK(row.at("run_bytes").get<int64_t>() > 0);
+  CHECK(row.at("plan_ms").get<double>() * 1e3 ==
+        doctest::Approx(row.at("median_us").get<double>()));
+  CHECK(row.at("met").get<bool>() == (row.at("plan_ms").get<double>() <= 1.0));
+}
+
 TEST_CASE("Markdown is the default") {
   const Outcome outcome = lines({"--only", "latency", "--quick", "--rotation", "64m"});
   CHECK(outcome.out.starts_with("- attnrt-perf: "));
@@ -79,6 +95,7 @@ struct Refusal {
 TEST_CASE("bad input ends with one line, exit code 2 and no report") {
   const Refusal refusals[] = {
       {{"--only", "decode-g"}, "no row is 'decode-g'"},
+      {{"--only", "latency", "--masks"}, "no row is 'latency'"},
       {{"--only", "latency,,varlen"}, "--only"},
       {{"--only", ""}, "--only is empty"},
       {{"--layout", "packed"}, "--layout is 'packed'"},

@@ -92,6 +92,57 @@ TEST_CASE("time over the padded call's, against the share of real scores") {
   CHECK_FALSE(judge(row, line, outcomes).met);
 }
 
+TEST_CASE("operations per second against those of the call beside it") {
+  const Line line{LineKind::kRate, 90.0, {}};
+  LineRow row = row_named("a", line);
+  row.beside = row.shape;
+  LineOutcomes outcomes{{"a", took(0.55, 1.0)}};
+  outcomes["a"].result.work = work_of(row.shape);
+  outcomes["a"].result.work.flops /= 2;
+  outcomes["a"].result.beside.median = 1.0;
+  Verdict verdict = judge(row, line, outcomes);
+  CHECK(verdict.met);
+  CHECK(verdict.measured == doctest::Approx(90.909));
+  CHECK(line_text(line) == ">= 90 % of the dense rate");
+  CHECK(measured_text(line, verdict) == "90.9 %");
+  outcomes["a"].result.beside.median = 0.98;
+  CHECK_FALSE(judge(row, line, outcomes).met);
+}
+
+TEST_CASE("time and bytes of a plan, and its time against evaluating every element") {
+  LineRow row = row_named("a", {LineKind::kPlanTime, 30.0, {}});
+  row.plan_only = true;
+  LineOutcomes outcomes{{"a", took(0.02, 0.0)}};
+  outcomes["a"].result.plan.repeats = 7;
+  outcomes["a"].result.plan.run_bytes = 999'999;
+  outcomes["a"].every_element = 40.0;
+  const auto judged = [&](LineKind kind, double bound) {
+    return judge(row, {kind, bound, {}}, outcomes);
+  };
+  CHECK(judged(LineKind::kPlanTime, 20.1).met);
+  CHECK_FALSE(judged(LineKind::kPlanTime, 19.9).met);
+  CHECK(judged(LineKind::kPlanBytes, 1e6).met);
+  CHECK_FALSE(judged(LineKind::kPlanBytes, 999'998).met);
+  CHECK(judged(LineKind::kPlanShare, 1999.0).met);
+  CHECK_FALSE(judged(LineKind::kPlanShare, 2001.0).met);
+  const Line share{LineKind::kPlanShare, 1000.0, {}};
+  CHECK(line_text(share) == "<= 1/1000 of evaluating every element");
+  CHECK(measured_text(share, judge(row, share, outcomes)) == "1/2000");
+
+  Report report;
+  report.columns = line_columns(true);
+  add_line_rows({row}, outcomes, report);
+  REQUIRE(report.rows.size() == 1);
+  REQUIRE(report.rows[0].size() == report.columns.size());
+  for (size_t i = 0; i < report.columns.size(); ++i) {
+    const std::string& key = report.columns[i].key;
+    const Value& value = report.rows[0][i];
+    if (key == "run_bytes") CHECK(std::get<int64_t>(value) == 999'999);
+    if (key == "median_us") CHECK(std::get<double>(value) == doctest::Approx(20'000.0));
+    if (key == "limit_us" || key == "isa") CHECK(std::holds_alternative<std::monostate>(value));
+  }
+}
+
 TEST_CASE("what was not measured is neither met nor missed, and named") {
   const Line line{LineKind::kPercent, 80.0, {}};
   const Line near{LineKind::kNear, 5.0, {"a"}};

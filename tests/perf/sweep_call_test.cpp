@@ -82,6 +82,38 @@ TEST_CASE("ragged sequences have the plan of their lengths") {
   }
 }
 
+TEST_CASE("a mask and a score reach plan and call; work is what the mask leaves") {
+  ContextOptions options;
+  options.backend = "reference";
+  Context context;
+  REQUIRE(Context::create(options, context).ok());
+  const auto outputs_of = [&](const std::string& mask, const std::string& score, Work& work) {
+    SweepCase c = case_of(KvLayout::kNHD, DType::kF32);
+    c.causal = mask.empty();
+    c.q_len = c.kv_len = 128;
+    c.mask = mask;
+    c.score = score;
+    const KvRotation rotation(c, 1);
+    KvMemory memory;
+    SweepCall call(c, rotation, memory.get(rotation.total_bytes(), c.dtype));
+    REQUIRE(call.prepare().ok());
+    const Status status = call.attend(context, {});
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    work = call.work();
+    return output_of(call);
+  };
+  Work visible;
+  Work tiles;
+  const std::vector<std::byte> causal = outputs_of("", "", visible);
+  CHECK(outputs_of("causal", "", tiles) == causal);
+  CHECK(visible.flops == int64_t{2} * 4 * (128 * 129 / 2) * 2 * (16 + 8));
+  CHECK(tiles.flops == int64_t{2} * 4 * (3 * 64 * 64) * 2 * (16 + 8));
+  CHECK(tiles.kv_bytes == visible.kv_bytes);
+  CHECK(outputs_of("tracks", "", tiles) != causal);
+  CHECK(outputs_of("", "bias-table", tiles) != causal);
+  CHECK(tiles.flops == visible.flops);
+}
+
 TEST_CASE("memory is kept while it fits, and holds numbers of the dtype that was asked for") {
   KvMemory memory;
   std::byte* const first = memory.get(int64_t{3} << 20, DType::kF32);

@@ -111,6 +111,33 @@ TEST_CASE("cold K and V rotate over more than the last-level cache") {
   CHECK(row.at("huge_page_percent") <= 100);
 }
 
+TEST_CASE("a mask's row has its plan, its work in tiles, and the dense call beside it") {
+  const nlohmann::json rows =
+      rows_of(sweep(tiny({"--backend", "reference", "--format", "json", "--q-len", "kv", "--kv-len",
+                          "256", "--mask", "kv <= q && min(q, kv) < 70,tracks"})));
+  REQUIRE(rows.size() == 2);
+  const nlohmann::json& row = rows[0];
+  CHECK(row.at("mask") == "kv <= q && min(q, kv) < 70");
+  CHECK(row.at("tile_scores") == 4 * 7 * 64 * 64);
+  CHECK(row.at("flops").get<int64_t>() == 4 * 7 * 64 * 64 * 2 * (32 + 32));
+  CHECK(row.at("sparsity_percent").get<double>() == doctest::Approx(100.0 * 9 / 16));
+  CHECK(row.at("plan_ms").get<double>() > 0.0);
+  CHECK(row.at("run_bytes").get<int64_t>() > 0);
+  CHECK(row.at("dense_percent").get<double>() > 0.0);
+  CHECK(rows[1].at("mask") == "tracks");
+}
+
+TEST_CASE("a score's row has the dense call beside it, and no plan to speak of") {
+  const nlohmann::json rows = rows_of(sweep(
+      tiny({"--backend", "reference", "--format", "json", "--score", "bias-table,score * 2"})));
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0].at("score") == "bias-table");
+  CHECK(rows[0].at("dense_percent").get<double>() > 0.0);
+  CHECK(rows[0].at("plan_ms").is_null());
+  CHECK(rows[0].at("tile_scores").is_null());
+  CHECK(rows_of(sweep(tiny({"--format", "json"})))[0].at("dense_percent").is_null());
+}
+
 TEST_CASE("the table is for people, CSV for programs") {
   const Outcome table = sweep(tiny({}));
   CHECK(table.exit_code == kExitOk);
@@ -150,6 +177,11 @@ TEST_CASE("bad input ends with one line, exit code 2 and no report") {
       {{"--causal", "maybe"}, "--causal"},
       {{"--window", "some"}, "--window"},
       {{"--softcap", "-1"}, "--softcap"},
+      {{"--mask", "cauzal"}, "--mask is 'cauzal'"},
+      {{"--mask", "kv <="}, "column 6"},
+      {{"--mask", "causal,,none"}, "an item is empty"},
+      {{"--score", "kv <= q"}, "--score is 'kv <= q'"},
+      {{"--mask", "causal", "--kv-len", "32"}, "64 keys or more"},
       {{"--cache", "warm"}, "--cache"},
       {{"--noise", "0"}, "--noise"},
       {{"--max-seconds", "0"}, "--max-seconds"},

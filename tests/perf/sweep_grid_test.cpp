@@ -54,6 +54,26 @@ TEST_CASE("all axes reach the case") {
   CHECK(work_of(cases[0]).flops == int64_t{3} * 100 * 8 * (576 + 512) * 2);
 }
 
+TEST_CASE("masks and scores are axes, made for 64 keys or more") {
+  SweepLists lists;
+  lists.masks = {"causal", "tracks"};
+  lists.scores = {"", "alibi"};
+  lists.kv_lens = {63, 64};
+  std::vector<std::string> skipped;
+  const std::vector<SweepCase> cases = expand(lists, 0.0f, skipped);
+  REQUIRE(cases.size() == 4);
+  CHECK(skipped.size() == 4);
+  CHECK(cases[3].mask == "tracks");
+  CHECK(cases[3].score == "alibi");
+  CHECK(describe(cases[3]).find(" mask tracks score alibi ") != std::string::npos);
+  SweepCase c = cases[3];
+  c.causal = true;
+  c.window = 7;
+  c.softcap = 3.0f;
+  CHECK(describe(dense_case(c)) == "bf16 32/8 D128 nhd 16 batch 1 q 1 kv 64 threads 1");
+  CHECK(dense_case(c).softcap == 0.0f);
+}
+
 TEST_CASE("a window of no keys is no window, one of one key is the query's own") {
   SweepLists lists;
   lists.windows = {0, 1};

@@ -89,6 +89,31 @@ TEST_CASE("values stand under their columns, in the units that the keys say") {
   CHECK(whole("huge_page_percent") == 99);
 }
 
+TEST_CASE("figures of masks") {
+  SweepCase c = made_case();
+  c.mask = "causal";
+  c.score = "alibi";
+  SweepResult result = made_result();
+  result.work.flops = work_of(dense_case(c)).flops / 4;
+  result.seconds.median = 0.5;
+  result.beside_rate = static_cast<double>(result.work.flops);
+  result.plan = {.seconds = {.median = 0.002}, .repeats = 3, .run_bytes = 77, .bytes = 99};
+  CHECK(sparsity_of(c, result.work) == doctest::Approx(0.75));
+  const std::vector<Column> columns = sweep_columns({c});
+  const std::vector<Value> row = sweep_row(c, result, true);
+  REQUIRE(row.size() == columns.size());
+  const auto at = [&](const char* key) { return row[index_of(columns, key)]; };
+  CHECK(std::get<std::string>(at("mask")) == "causal");
+  CHECK(std::get<std::string>(at("score")) == "alibi");
+  CHECK(std::get<double>(at("dense_percent")) == doctest::Approx(200.0));
+  CHECK(std::get<double>(at("plan_ms")) == doctest::Approx(2.0));
+  CHECK(std::get<int64_t>(at("run_bytes")) == 77);
+  CHECK(std::get<double>(at("sparsity_percent")) == doctest::Approx(75.0));
+  CHECK(std::get<int64_t>(at("tile_scores")) == int64_t{4096} * 32 / 4);
+  CHECK(columns[index_of(columns, "plan_ms")].in_table);
+  CHECK_FALSE(sweep_columns({made_case()})[index_of(columns, "plan_ms")].in_table);
+}
+
 TEST_CASE("a row that multiplies longer than it reads says with what") {
   SweepResult result = made_result();
   result.flop_rate = 50e9;
