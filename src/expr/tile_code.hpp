@@ -82,6 +82,8 @@ enum class TileOp : uint8_t {
   kResult,    // the score becomes operand 0
 };
 
+inline constexpr int32_t kMaxOperandsOfStep = 4;
+
 struct TileOperand {
   int32_t reg = -1;  // of the registers of its rank; -1: absent
   TileRank rank = TileRank::kUniform;
@@ -95,7 +97,7 @@ struct TileStep {
   int8_t run_dimension = -1;  // kLoadRun
   bool descending = false;    // kLoadRun: minus kv
   int32_t out = -1;
-  TileOperand operands[4];
+  TileOperand operands[kMaxOperandsOfStep];
   int32_t slot = -1;
   int32_t kv_slot = -1;
   int64_t int_literal = 0;

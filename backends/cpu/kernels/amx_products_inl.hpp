@@ -21,6 +21,7 @@ template <class Lines>
 class AmxProducts {
  public:
   static constexpr bool kPresent = true;
+  static constexpr bool kWholeBlocks = false;
   static constexpr int32_t kWeighKeys = kAmxSteps;
 
   // key_room and value_room: 1 KiB for each piece of a block, and for each 32 keys by 16 dims.
@@ -109,10 +110,17 @@ class AmxProducts {
     return end < last_ ? end : last_;
   }
 
-  // The same as `values` for row `row` of the tile alone, over keys [first, last) whatever V of
-  // others is. Slow: every row has tiles of V of its own.
-  void values_of_row(const uint32_t* p, int32_t row, int32_t first, int32_t last,
-                     float* acc) const {
+  // The same as `values` for row `row` of the tile alone, over some keys whatever V of others is.
+  // Slow: every row has tiles of V of its own. Zeros change no bit of a chain, so its keys may come
+  // in several goes.
+  void values_of_row(const uint32_t* p, int32_t row, const uint64_t* lanes, float* acc) const {
+    for_lane_runs(lanes, 0, kBlockKeys,
+                  [&](int32_t first, int32_t last) { values_of_keys(p, row, first, last, acc); });
+  }
+
+ private:
+  void values_of_keys(const uint32_t* p, int32_t row, int32_t first, int32_t last,
+                      float* acc) const {
     const int32_t row_tile = row / kAmxRows;
     const int64_t stride = int64_t{columns_} * kLineColumns;
     alignas(64) uint16_t tiles[kAmxGroups * kAmxTileElements];
@@ -137,7 +145,6 @@ class AmxProducts {
     }
   }
 
- private:
   void complete_values(int32_t group, int32_t column, int32_t first, int32_t last,
                        uint16_t* to) const {
     const uint16_t* pieces[2];

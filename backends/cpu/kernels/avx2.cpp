@@ -11,6 +11,7 @@ namespace attnrt::cpu {
 namespace {
 
 struct Avx2 : Portable<xsimd::fma3<xsimd::avx2>> {
+  using Portable::choose;
   using Portable::line;
   using Portable::load;
   using Portable::store;
@@ -86,6 +87,21 @@ struct Avx2 : Portable<xsimd::fma3<xsimd::avx2>> {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 2 * i), _mm_unpacklo_epi16(x, y));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 2 * i + 8), _mm_unpackhi_epi16(x, y));
     }
+  }
+
+  static uint32_t lane_bits(xsimd::batch_bool<float, Arch> mask) {
+    return static_cast<uint32_t>(_mm256_movemask_ps(mask));
+  }
+  static uint32_t lane_bits(xsimd::batch_bool<int32_t, Arch> mask) {
+    return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(mask)));
+  }
+  static uint32_t lane_bits(xsimd::batch_bool<int64_t, Arch> mask) {
+    return static_cast<uint32_t>(_mm256_movemask_pd(_mm256_castsi256_pd(mask)));
+  }
+  static Vec choose(uint32_t bits, Vec a, Vec b) {
+    const __m256i lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lanes);
+    return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes)));
   }
 
   static float reduce_max(Vec x) {

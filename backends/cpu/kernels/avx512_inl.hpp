@@ -17,6 +17,8 @@ struct MultiplyAdd<xsimd::avx512bw> {
 };
 
 struct Avx512 : Portable<xsimd::avx512bw> {
+  using Ints = xsimd::batch<int32_t, Arch>;
+  using WideInts = xsimd::batch<int64_t, Arch>;
   using Portable::line;
   using Portable::load;
   using Portable::store;
@@ -94,6 +96,20 @@ struct Avx512 : Portable<xsimd::avx512bw> {
     const __m512i low = _mm512_cvtepu16_epi32(load_sixteen(a));
     const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(load_sixteen(b)), 16);
     _mm512_store_si512(to, _mm512_or_si512(low, high));
+  }
+
+  template <class T>
+  static uint32_t lane_bits(xsimd::batch_bool<T, Arch> mask) {
+    return static_cast<uint32_t>(mask.data);
+  }
+  static Vec choose(uint32_t bits, Vec a, Vec b) {
+    return _mm512_mask_blend_ps(static_cast<__mmask16>(bits), b, a);
+  }
+  static Ints choose(uint32_t bits, Ints a, Ints b) {
+    return _mm512_mask_blend_epi32(static_cast<__mmask16>(bits), b, a);
+  }
+  static WideInts choose(uint32_t bits, WideInts a, WideInts b) {
+    return _mm512_mask_blend_epi64(static_cast<__mmask8>(bits), b, a);
   }
 
   static float reduce_max(Vec x) { return _mm512_reduce_max_ps(x); }

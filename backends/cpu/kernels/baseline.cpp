@@ -15,6 +15,7 @@ namespace {
 
 // 16-bit elements widened in registers, keys transposed four at a time.
 struct Baseline : Portable<xsimd::sse2> {
+  using Portable::choose;
   using Portable::line;
   using Portable::load;
 
@@ -55,6 +56,22 @@ struct Baseline : Portable<xsimd::sse2> {
     const __m128i bits = _mm_castps_si128(pairs);
     low = widen_f16(_mm_and_si128(bits, _mm_set1_epi32(0xffff)));
     high = widen_f16(_mm_srli_epi32(bits, 16));
+  }
+
+  static uint32_t lane_bits(xsimd::batch_bool<float, Arch> mask) {
+    return static_cast<uint32_t>(_mm_movemask_ps(mask));
+  }
+  static uint32_t lane_bits(xsimd::batch_bool<int32_t, Arch> mask) {
+    return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(mask)));
+  }
+  static uint32_t lane_bits(xsimd::batch_bool<int64_t, Arch> mask) {
+    return static_cast<uint32_t>(_mm_movemask_pd(_mm_castsi128_pd(mask)));
+  }
+  static Vec choose(uint32_t bits, Vec a, Vec b) {
+    const __m128i lanes = _mm_setr_epi32(1, 2, 4, 8);
+    const __m128i set = _mm_and_si128(_mm_set1_epi32(static_cast<int>(bits)), lanes);
+    const __m128 mask = _mm_castsi128_ps(_mm_cmpeq_epi32(set, lanes));
+    return _mm_or_ps(_mm_and_ps(mask, a), _mm_andnot_ps(mask, b));
   }
 
  private:

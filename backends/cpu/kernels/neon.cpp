@@ -10,6 +10,8 @@ namespace attnrt::cpu {
 namespace {
 
 struct Neon : Portable<xsimd::neon64> {
+  using Portable::choose;
+  using Portable::lane_bits;
   using Portable::line;
   using Portable::load;
   using Portable::store;
@@ -77,10 +79,20 @@ struct Neon : Portable<xsimd::neon64> {
     for (int i = 0; i < 16; i += 8) vst2q_u16(to + 2 * i, {vld1q_u16(a + i), vld1q_u16(b + i)});
   }
 
+  static uint32_t lane_bits(xsimd::batch_bool<int32_t, Arch> mask) { return set_lanes(mask); }
+  static uint32_t lane_bits(xsimd::batch_bool<float, Arch> mask) { return set_lanes(mask); }
+  static Vec choose(uint32_t bits, Vec a, Vec b) {
+    return vbslq_f32(vtstq_u32(vdupq_n_u32(bits), lane_numbers_as_bits()), a, b);
+  }
+
   static float reduce_max(Vec x) { return vmaxvq_f32(x); }
   static float reduce_add(Vec x) { return vaddvq_f32(x); }
 
  private:
+  static uint32x4_t lane_numbers_as_bits() { return uint32x4_t{1, 2, 4, 8}; }
+  static uint32_t set_lanes(uint32x4_t mask) {
+    return vaddvq_u32(vandq_u32(mask, lane_numbers_as_bits()));
+  }
   static Vec low_bf16(uint32x4_t pairs) { return vreinterpretq_f32_u32(vshlq_n_u32(pairs, 16)); }
   static Vec high_bf16(uint32x4_t pairs) {
     return vreinterpretq_f32_u32(vandq_u32(pairs, vdupq_n_u32(0xffff0000u)));

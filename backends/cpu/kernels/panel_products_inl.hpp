@@ -38,6 +38,7 @@ class PanelMatrix {
 
  public:
   static constexpr bool kPresent = true;
+  static constexpr bool kWholeBlocks = true;
   static constexpr int32_t kWeighKeys = kLineColumns;
 
   PanelMatrix(const AttendTask& task, int32_t, int64_t dim, int64_t dim_v, float*, float*)
@@ -64,7 +65,7 @@ class PanelMatrix {
     block_ = &block;
     first_ = first;
     last_ = last;
-    values_first_ = values_last_ = 0;
+    for (uint64_t& word : values_lanes_) word = 0;
     for (int32_t i = first / kLineColumns; i * kLineColumns < last; ++i) {
       const Stored* line = block.k[i];
       const int32_t* to = panels_.scores.line_at + i;
@@ -82,7 +83,9 @@ class PanelMatrix {
   // acc += P * V, where p is 0 for all keys that do not count, and V of the task's keys finite.
   template <class AheadT>
   void values(const Operand* p, int32_t height, int32_t first, int32_t last, float* acc, AheadT&) {
-    put_values(first_, last_);
+    uint64_t lanes[kRowWords];
+    for (int32_t w = 0; w < kRowWords; ++w) lanes[w] = lanes_of_word(first_, last_, w);
+    put_values(lanes);
     multiply_values(p, height, first, last);
     add_sums(0, height, acc);
   }
@@ -91,32 +94,37 @@ class PanelMatrix {
   [[nodiscard]] int32_t groups_begin(int32_t) const { return first_; }
   [[nodiscard]] int32_t groups_end(int32_t) const { return last_; }
 
-  // The same for row `row` of the tile alone, over keys [first, last) whatever V of others is.
-  // Slow: every row has a V of its own, and the panel it stands in.
-  void values_of_row(const Operand* p, int32_t row, int32_t first, int32_t last, float* acc) {
-    if (first >= last) return;
-    put_values(first, last);
-    multiply_values(p, row + 1, first, last);
+  // The same for row `row` of the tile alone, over some keys whatever V of others is. Slow: every
+  // row has a V of its own, and the panel it stands in.
+  void values_of_row(const Operand* p, int32_t row, const uint64_t* lanes, float* acc) {
+    const int32_t first = first_lane(lanes);
+    if (first == kBlockKeys) return;
+    put_values(lanes);
+    multiply_values(p, row + 1, first, last_lane(lanes));
     add_sums(row, row + 1, acc);
   }
 
  private:
-  // V of keys [first, last) of the block, zeros for all others.
-  void put_values(int32_t first, int32_t last) {
-    if (values_first_ == first && values_last_ == last) return;
-    values_first_ = first;
-    values_last_ = last;
+  // V of some keys of the block, zeros for all others.
+  void put_values(const uint64_t* lanes) {
+    bool same = true;
+    for (int32_t w = 0; w < kRowWords; ++w) {
+      same = same && values_lanes_[w] == lanes[w];
+      values_lanes_[w] = lanes[w];
+    }
+    if (same) return;
     for (int32_t key = 0; key < kBlockKeys; key += kSteps) {
       const int32_t* to = panels_.values.line_at + int64_t{key / kSteps} * columns_;
-      const bool whole = key >= first && key + kSteps <= last;
-      const bool cut = !whole && key + kSteps > first && key < last;
+      constexpr uint32_t kAll = (1u << kSteps) - 1;
+      const uint32_t wanted =
+          static_cast<uint32_t>(lanes[key / kWordLanes] >> (key % kWordLanes)) & kAll;
       for (int32_t column = 0; column < columns_; ++column) {
         std::byte* at = panels_.values.b + int64_t{to[column]} * kPanelLineBytes;
-        if (whole) {
+        if (wanted == kAll) {
           copy_line(line_of(key, column), at);
         } else {
           __builtin_memset(at, 0, kPanelLineBytes);
-          if (cut) copy_half(line_of(key, column), key < first ? 1 : 0, at);
+          if (wanted != 0) copy_half(line_of(key, column), wanted == 1 ? 0 : 1, at);
         }
       }
     }
@@ -162,7 +170,7 @@ class PanelMatrix {
   const int32_t columns_;
   const KvBlock<Lines>* block_ = nullptr;
   int32_t first_ = 0, last_ = 0;
-  int32_t values_first_ = 0, values_last_ = 0;  // of V as it stands
+  uint64_t values_lanes_[kRowWords] = {};  // of V as it stands
 };
 
 }  // namespace

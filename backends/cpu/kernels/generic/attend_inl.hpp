@@ -42,7 +42,7 @@ class AttendRun {
         dim_v_(padded(task.head_dim_v)),
         heads_at_once_(heads_together(rows_, task.kv_head_end - task.kv_head_begin)),
         w_(workspace_of<Lines>(task, heads_at_once_)),
-        block_(task, w_) {}
+        block_(task, w_, heads_at_once_) {}
 
   void run() {
     for (int32_t row = 0; row < rows_; ++row) {
@@ -52,8 +52,8 @@ class AttendRun {
                      static_cast<size_t>(dim_ > dim_v_ ? dim_ : dim_v_) * sizeof(float));
     for (int32_t head = task_.kv_head_begin; head < task_.kv_head_end; head += heads_at_once_) {
       const int32_t left = task_.kv_head_end - head;
-      block_.begin_heads(head);
       heads_ = left < heads_at_once_ ? left : heads_at_once_;
+      block_.begin_heads(head, heads_);
       run_heads();
     }
   }
@@ -66,13 +66,21 @@ class AttendRun {
       w_.total_ref[row] = -kInfinity;
       w_.total_sum[row] = 0.0f;
     }
+    run_ = 0;
     for (int32_t begin = task_.key_begin; begin < task_.key_end;) {
       const int32_t split = begin / kSplitKeys;
       // In 64 bits: the split after the last may start beyond int32.
       const int64_t next = (int64_t{split} + 1) * kSplitKeys;
       const int32_t end = next < task_.key_end ? static_cast<int32_t>(next) : task_.key_end;
-      run_split(begin, end);
-      end_split(split);
+      BlockLanes first;
+      const bool seen = find_block(task_, begin, run_, first) && first.begin < end;
+      if (seen) run_ = first.run;
+      // A state without keys changes nothing, but partial states must all be there.
+      if (seen || task_.partial != nullptr) {
+        clear_split();
+        if (seen) run_split(first, end);
+        end_split(split);
+      }
       begin = end;
     }
     if (task_.partial != nullptr) return;
@@ -110,21 +118,25 @@ class AttendRun {
     rotate_row(*task_.rotary_q, position, to);
   }
 
-  void run_split(int32_t key_begin, int32_t key_end) {
+  void clear_split() {
     const int64_t rows = int64_t{heads_} * rows_;
     __builtin_memset(w_.acc, 0, static_cast<size_t>(rows * dim_v_) * sizeof(float));
     __builtin_memset(w_.lane_sums, 0, static_cast<size_t>(rows * kLineFloats) * sizeof(float));
     for (int64_t row = 0; row < rows; ++row) w_.ref[row] = -kInfinity;
+  }
+
+  void run_split(BlockLanes block, int32_t key_end) {
     BlockKeys keys[2] = {
         {w_.key_pointers, w_.key_pointers + kBlockKeys, 0, 0, 0},
         {w_.key_pointers + 2 * kBlockKeys, w_.key_pointers + 3 * kBlockKeys, 0, 0, 0}};
     int current = 0;
-    find_keys(task_, key_begin / kBlockKeys * kBlockKeys, keys[0]);
-    for (int32_t begin = keys[0].begin; begin < key_end;) {
+    find_keys(task_, block, keys[0]);
+    for (;;) {
       // In 64 bits: the block after the last may start beyond int32.
-      const int64_t next = int64_t{begin} + kBlockKeys;
-      const bool more = next < task_.key_end;
-      if (more) find_keys(task_, static_cast<int32_t>(next), keys[1 - current]);
+      BlockLanes next;
+      const bool more = find_block(task_, int64_t{block.begin} + kBlockKeys, block.run, next);
+      if (more) find_keys(task_, next, keys[1 - current]);
+      block_.begin_block(block);
       for (int32_t head = 0; head < heads_; ++head) {
         if (task_.ahead && head + 1 < heads_) {
           look_ahead(keys[current], head + 1);
@@ -136,8 +148,8 @@ class AttendRun {
         }
         block_.run(keys[current], head);
       }
-      if (next >= key_end) break;
-      begin = static_cast<int32_t>(next);
+      if (!more || next.begin >= key_end) break;
+      block = next;
       current = 1 - current;
     }
   }
@@ -183,6 +195,7 @@ class AttendRun {
   const int64_t dim_, dim_v_;
   const int32_t heads_at_once_;
   int32_t heads_ = 0;  // walked together
+  int32_t run_ = 0;    // of the mask, of the split at hand
   const Workspace<Lines> w_;
   BlockRun<Isa, Lines, Kv> block_;
 };

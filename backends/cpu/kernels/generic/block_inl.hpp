@@ -4,70 +4,24 @@
 #pragma once
 
 #include "backends/cpu/kernels/generic/pack_inl.hpp"
-#include "backends/cpu/kernels/generic/softmax_inl.hpp"
 #include "backends/cpu/kernels/generic/state_inl.hpp"
 #include "backends/cpu/kernels/generic/tile_inl.hpp"
+#include "backends/cpu/kernels/generic/weigh_inl.hpp"
 
 namespace attnrt::cpu {
 namespace {
-
-// Consecutive rows of one head that share register tiles, and the lanes of the block that they see
-// together.
-struct RowTile {
-  int32_t row, height;
-  int32_t first, last;
-  bool uniform;  // every row sees all of them
-};
 
 // Both products in registers of whole matrices, specialised where an ISA has them.
 template <class Lines>
 struct MatrixProducts {
   static constexpr bool kPresent = false;
+  static constexpr bool kWholeBlocks = false;  // a product is one sum over all keys of a block
   static constexpr int32_t kWeighKeys = kLineColumns;  // p is computed for so many keys at a time
   MatrixProducts(const AttendTask&, int32_t, int64_t, int64_t, float*, float*) {}
 };
 
 // Columns of a product (pieces of keys, or 16 head dims) that stay in L1 while all tiles pass.
 constexpr int32_t kColumnsAtOnce = 4;
-
-// AttendTask::scratch as pointers: see scratch.hpp.
-template <class Lines>
-struct Workspace {
-  typename Lines::Operand* q;
-  float *acc, *total_acc, *lane_sums, *ref, *rescale, *total_ref, *total_sum;
-  int32_t *visible_begin, *visible_end;
-  float *key_lines, *value_lines;
-  float *key_rest, *value_rest;  // what 16-bit lines leave free of the room for lines of f32
-  float *scores, *zeros;
-  const char** key_pointers;
-};
-
-template <class Lines>
-inline Workspace<Lines> workspace_of(const AttendTask& task, int32_t heads_at_once) {
-  const int64_t rows = int64_t{task.tokens} * task.group * heads_at_once;
-  const AttendScratch at =
-      attend_scratch(rows, task.head_dim, task.head_dim_v, task.mask.code, task.score.code);
-  float* base = static_cast<float*>(task.scratch);
-  Workspace<Lines> w{};
-  w.q = reinterpret_cast<typename Lines::Operand*>(base + at.q);
-  w.acc = base + at.acc;
-  w.total_acc = base + at.total;
-  w.lane_sums = base + at.lane_sums;
-  w.ref = base + at.ref;
-  w.rescale = base + at.rescale;
-  w.total_ref = base + at.total_ref;
-  w.total_sum = base + at.total_sum;
-  w.visible_begin = reinterpret_cast<int32_t*>(base + at.visible_begin);
-  w.visible_end = reinterpret_cast<int32_t*>(base + at.visible_end);
-  w.key_lines = base + at.key_lines;
-  w.value_lines = base + at.value_lines;
-  w.key_rest = w.key_lines + padded(task.head_dim) * kBlockKeys / 2;
-  w.value_rest = w.value_lines + padded(task.head_dim_v) * kBlockKeys / 2;
-  w.scores = base + at.scores;
-  w.zeros = base + at.zeros;
-  w.key_pointers = reinterpret_cast<const char**>(base + at.key_pointers);
-  return w;
-}
 
 template <class Isa, class Lines, class Kv>
 class BlockRun {
@@ -80,16 +34,30 @@ class BlockRun {
  public:
   using Operand = typename Lines::Operand;
 
-  BlockRun(const AttendTask& task, const Workspace<Lines>& workspace)
+  BlockRun(const AttendTask& task, const Workspace<Lines>& workspace, int32_t heads_at_once)
       : task_(task),
         w_(workspace),
         rows_(task.tokens * task.group),
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
+        mask_(task,
+              program_state(task, task.mask, int64_t{rows_} * heads_at_once, w_.mask_registers, w_),
+              w_.visible_begin, w_.visible_end, w_.mask_words),
+        weights_(task, w_, mask_, heads_at_once),
         matrix_(task, rows_, dim_, dim_v_, w_.key_rest, w_.value_rest) {}
 
-  // The first KV head of those walked together.
-  void begin_heads(int32_t head) { head_ = head; }
+  // The first KV head of those walked together, and how many.
+  void begin_heads(int32_t head, int32_t count) {
+    head_ = head;
+    mask_.begin_heads(head, count);
+    weights_.begin_heads(head, count);
+  }
+
+  // What the programs need of the block that comes next, for all heads.
+  void begin_block(const BlockLanes& block) {
+    mask_.begin_block(block);
+    weights_.begin_block(block);
+  }
 
   // Rows are ordered by KV head, token, head of the group.
   [[nodiscard]] int32_t token_of(int32_t row) const { return row % rows_ / task_.group; }
@@ -137,6 +105,7 @@ class BlockRun {
     block_first_ = keys.first;
     block_last_ = keys.last;
     finite_ = Finite::kNotKnown;
+    mask_.begin_head(head);
     KvBlock<Lines> block;
     const BlockPacker<Isa, Lines, Kv> packer(task_.kv, w_.key_lines, w_.value_lines, w_.zeros);
     if (task_.kv.packed16 && sizeof(Stored) == sizeof(typename Kv::Stored)) {
@@ -158,11 +127,11 @@ class BlockRun {
       if (count == 0) continue;
       if constexpr (Matrix::kPresent) {
         matrix_scores(head, chunk, tiles, count);
-        weigh_tiles(keys, head, chunk, tiles, count);
+        weights_.run(keys, head, chunk, tiles, count);
         matrix_values(block, head, chunk, tiles, count);
       } else {
         score_tiles(block, head, chunk, tiles, count);
-        weigh_tiles(keys, head, chunk, tiles, count);
+        weights_.run(keys, head, chunk, tiles, count);
         value_tiles(block, head, chunk, tiles, count);
       }
     }
@@ -170,13 +139,26 @@ class BlockRun {
 
  private:
   [[nodiscard]] RowTile tile_at(const BlockKeys& keys, int32_t row, int32_t height) const {
+    if (mask_.words_of(row) != nullptr) return tile_of_words(mask_, row, height);
     const int32_t begin = keys.begin + keys.first;
     const int32_t end = keys.begin + keys.last;
     const int32_t bottom = row + height - 1;
     const int32_t first = w_.visible_begin[row] > begin ? w_.visible_begin[row] : begin;
     const int32_t last = w_.visible_end[bottom] < end ? w_.visible_end[bottom] : end;
     const bool uniform = w_.visible_begin[bottom] <= first && w_.visible_end[row] >= last;
-    return {row, height, first - keys.begin, last - keys.begin, uniform};
+    const uint32_t pieces =
+        first < last ? pieces_between(first - keys.begin, last - keys.begin) : 0;
+    return {row, height, first - keys.begin, last - keys.begin, uniform, pieces};
+  }
+
+  // Calls visit(first, last) for the lanes of [first, last) that a row sees.
+  template <class Visit>
+  void for_seen_lanes(int32_t row, int32_t first, int32_t last, const Visit& visit) const {
+    if (const uint64_t* words = mask_.words_of(row))
+      return for_lane_runs(words, first, last, visit);
+    const int32_t begin = w_.visible_begin[row] - block_begin_;
+    const int32_t end = w_.visible_end[row] - block_begin_;
+    visit(first > begin ? first : begin, last < end ? last : end);
   }
 
   void score_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
@@ -185,72 +167,27 @@ class BlockRun {
       bool first_tile = chunk == 0;
       for (int32_t i = 0; i < count; ++i) {
         const RowTile& tile = tiles[i];
-        const int32_t first = tile.first / kLineColumns;
-        const int32_t last = (tile.last + kLineColumns - 1) / kLineColumns;
-        const int32_t from = first > begin ? first : begin;
-        const int32_t to = last < begin + kColumnsAtOnce ? last : begin + kColumnsAtOnce;
-        if (from >= to) continue;
         const Operand* q = tile_queries(head, tile.row);
-        float* scores = w_.scores + (tile.row - chunk) * kBlockKeys + from * kLineColumns;
-        with_height<Isa>(tile.height, [&](auto height) {
-          constexpr int kRows = decltype(height)::value;
-          if (first_tile) {
-            score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, ahead_k);
-          } else if constexpr (kRows >= kLeastOfMany<Isa>) {
-            NoAhead none;
-            score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, none);
-          }
+        bool scored = false;
+        for_stretches(tile, [&](int32_t first_lane, int32_t last_lane) {
+          const int32_t first = first_lane / kLineColumns;
+          const int32_t last = (last_lane + kLineColumns - 1) / kLineColumns;
+          const int32_t from = first > begin ? first : begin;
+          const int32_t to = last < begin + kColumnsAtOnce ? last : begin + kColumnsAtOnce;
+          if (from >= to) return;
+          scored = true;
+          float* scores = w_.scores + (tile.row - chunk) * kBlockKeys + from * kLineColumns;
+          with_height<Isa>(tile.height, [&](auto height) {
+            constexpr int kRows = decltype(height)::value;
+            if (first_tile) {
+              score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, ahead_k);
+            } else if constexpr (kRows >= kLeastOfMany<Isa>) {
+              NoAhead none;
+              score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, none);
+            }
+          });
         });
-        first_tile = false;
-      }
-    }
-  }
-
-  [[nodiscard]] RowBlock row_block(const BlockKeys& keys, int32_t head, int32_t row) const {
-    const int32_t first = w_.visible_begin[row] - keys.begin;
-    const int32_t last = w_.visible_end[row] - keys.begin;
-    RowBlock block;
-    block.first = first > 0 ? first : 0;
-    block.last = last < kBlockKeys ? last : kBlockKeys;
-    block.distance = 0.0f;
-    block.slope = 0.0f;
-    if (task_.alibi != nullptr) {
-      const int32_t token = row / task_.group;
-      block.distance = static_cast<float>(int64_t{task_.q_position} + token - keys.begin);
-      block.slope = task_.alibi[query_head(head * rows_ + row)];
-    }
-    return block;
-  }
-
-  void weigh_tiles(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile* tiles,
-                   int32_t count) {
-    constexpr int32_t kKeys = Matrix::kWeighKeys;
-    const auto lanes_begin = [](const RowTile& tile) { return tile.first / kKeys * kKeys; };
-    const auto lanes_end = [](const RowTile& tile) {
-      return (tile.last + kKeys - 1) / kKeys * kKeys;
-    };
-    alignas(64) float maxima[kChunkRows];
-    const int64_t state = int64_t{head} * rows_ + chunk;
-    const int32_t rows = tiles[count - 1].row + tiles[count - 1].height - chunk;
-    for (int32_t i = 0; i < kChunkRows; i += Isa::kLanes) {
-      typename Isa::Vec(-kInfinity).store_aligned(maxima + i);
-    }
-    for (int32_t i = 0; i < count; ++i) {
-      const RowTile& tile = tiles[i];
-      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
-        maxima[row - chunk] =
-            score_row<Isa>(task_, row_block(keys, head, row), lanes_begin(tile), lanes_end(tile),
-                           w_.scores + (row - chunk) * kBlockKeys);
-      }
-    }
-    raise_refs<Isa>(maxima, rows, w_.ref + state, w_.rescale + state);
-    for (int32_t i = 0; i < count; ++i) {
-      const RowTile& tile = tiles[i];
-      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
-        const int64_t at = int64_t{head} * rows_ + row;
-        weigh_row<Isa, Lines, Kv>(lanes_begin(tile), lanes_end(tile), w_.ref[at], w_.rescale[at],
-                                  w_.lane_sums + at * kLineFloats,
-                                  w_.scores + (row - chunk) * kBlockKeys);
+        if (scored) first_tile = false;
       }
     }
   }
@@ -274,18 +211,21 @@ class BlockRun {
           continue;
         }
         const int64_t state = int64_t{head} * rows_ + tile.row;
-        const ValueRange<Lines> range{block, begin, tile.first, tile.last};
-        const Operand* p = weights(tile.row - chunk);
-        const ValueTarget target{w_.rescale + state, w_.acc + state * dim_v_ + begin * kLineColumns,
-                                 dim_v_};
-        with_height<Isa>(tile.height, [&](auto height) {
-          constexpr int kRows = decltype(height)::value;
-          if (first_tile) {
-            value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_v);
-          } else if constexpr (kRows >= kLeastOfMany<Isa>) {
-            NoAhead none;
-            value_columns<Isa, Lines, kRows>(p, range, width, target, none);
-          }
+        const Operand* p = weights_of(tile.row - chunk);
+        ValueTarget target{w_.rescale + state, w_.acc + state * dim_v_ + begin * kLineColumns,
+                           dim_v_};
+        for_stretches(tile, [&](int32_t first, int32_t last) {
+          const ValueRange<Lines> range{block, begin, first, last};
+          with_height<Isa>(tile.height, [&](auto height) {
+            constexpr int kRows = decltype(height)::value;
+            if (first_tile) {
+              value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_v);
+            } else if constexpr (kRows >= kLeastOfMany<Isa>) {
+              NoAhead none;
+              value_columns<Isa, Lines, kRows>(p, range, width, target, none);
+            }
+          });
+          target.rescale = kOnes;
         });
         first_tile = false;
       }
@@ -303,38 +243,49 @@ class BlockRun {
     return finite_ == Finite::kAll || values_finite<Isa>(block, first, last, columns);
   }
 
-  [[nodiscard]] const Operand* weights(int32_t row) const {
+  [[nodiscard]] const Operand* weights_of(int32_t row) const {
     return reinterpret_cast<const Operand*>(w_.scores + row * kBlockKeys);
   }
 
   void value_rows(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile& tile,
                   int32_t column, int32_t width) {
     for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
-      const int32_t first = w_.visible_begin[row] - block_begin_;
-      const int32_t last = w_.visible_end[row] - block_begin_;
-      const ValueRange<Lines> range{block, column, first > tile.first ? first : tile.first,
-                                    last < tile.last ? last : tile.last};
       const int64_t state = int64_t{head} * rows_ + row;
-      NoAhead none;
-      value_columns<Isa, Lines, 1>(
-          weights(row - chunk), range, width,
-          {w_.rescale + state, w_.acc + state * dim_v_ + column * kLineColumns, dim_v_}, none);
+      ValueTarget target{w_.rescale + state, w_.acc + state * dim_v_ + column * kLineColumns,
+                         dim_v_};
+      for_seen_lanes(row, tile.first, tile.last, [&](int32_t first, int32_t last) {
+        NoAhead none;
+        value_columns<Isa, Lines, 1>(weights_of(row - chunk), {block, column, first, last}, width,
+                                     target, none);
+        target.rescale = kOnes;
+      });
+    }
+  }
+
+  template <class Visit>
+  static void matrix_stretches(const RowTile& tile, const Visit& visit) {
+    if constexpr (Matrix::kWholeBlocks) {
+      visit(tile.first, tile.last);
+    } else {
+      for_stretches(tile, visit);
     }
   }
 
   void matrix_scores(int32_t head, int32_t chunk, const RowTile* tiles, int32_t count) {
     for (int32_t i = 0; i < count; ++i) {
       const RowTile& tile = tiles[i];
-      const int32_t first = tile.first / kLineColumns;
-      const int32_t last = (tile.last + kLineColumns - 1) / kLineColumns;
       const Operand* q = tile_queries(head, tile.row);
       float* scores = w_.scores + (tile.row - chunk) * kBlockKeys;
-      if (chunk == 0 && i == 0) {
-        matrix_.scores(q, tile.height, first, last, scores, ahead_k);
-      } else {
-        NoAhead none;
-        matrix_.scores(q, tile.height, first, last, scores, none);
-      }
+      matrix_stretches(tile, [&](int32_t first_lane, int32_t last_lane) {
+        const int32_t first = first_lane / kLineColumns;
+        const int32_t last = (last_lane + kLineColumns - 1) / kLineColumns;
+        if (chunk == 0 && i == 0) {
+          matrix_.scores(q, tile.height, first, last, scores, ahead_k);
+        } else {
+          NoAhead none;
+          matrix_.scores(q, tile.height, first, last, scores, none);
+        }
+      });
     }
   }
 
@@ -344,29 +295,38 @@ class BlockRun {
     for (int32_t i = 0; i < count; ++i) {
       const RowTile& tile = tiles[i];
       const int64_t state = int64_t{head} * rows_ + tile.row;
-      const Operand* p = weights(tile.row - chunk);
       float* acc = w_.acc + state * dim_v_;
       for (int32_t r = 0; r < tile.height; ++r) {
         if (w_.rescale[state + r] != 1.0f) {
           scale_values<Isa>(acc + r * dim_v_, w_.rescale[state + r], dim_v_);
         }
       }
-      const int32_t begin = matrix_.groups_begin(tile.first);
-      const int32_t end = matrix_.groups_end(tile.last);
-      const bool all = tile.uniform && begin == tile.first && end == tile.last;
-      if (!all && !sees_finite(block, begin, end)) {
-        for (int32_t r = 0; r < tile.height; ++r) {
-          const int32_t first = w_.visible_begin[tile.row + r] - block_begin_;
-          const int32_t last = w_.visible_end[tile.row + r] - block_begin_;
-          matrix_.values_of_row(p, r, first > tile.first ? first : tile.first,
-                                last < tile.last ? last : tile.last, acc);
-        }
-      } else if (chunk == 0 && i == 0) {
-        matrix_.values(p, tile.height, tile.first, tile.last, acc, ahead_v);
-      } else {
-        NoAhead none;
-        matrix_.values(p, tile.height, tile.first, tile.last, acc, none);
+      // Two stretches have no group of 32 keys in common: a piece is empty between them.
+      matrix_stretches(tile, [&](int32_t first, int32_t last) {
+        matrix_stretch(block, tile, chunk, first, last, acc, chunk == 0 && i == 0);
+      });
+    }
+  }
+
+  void matrix_stretch(const KvBlock<Lines>& block, const RowTile& tile, int32_t chunk,
+                      int32_t first, int32_t last, float* acc, bool first_tile) {
+    const Operand* p = weights_of(tile.row - chunk);
+    const int32_t begin = matrix_.groups_begin(first);
+    const int32_t end = matrix_.groups_end(last);
+    const bool all = tile.uniform && begin == first && end == last;
+    if (!all && !sees_finite(block, begin, end)) {
+      for (int32_t r = 0; r < tile.height; ++r) {
+        uint64_t lanes[kRowWords] = {};
+        for_seen_lanes(tile.row + r, first, last, [&](int32_t from, int32_t to) {
+          for (int32_t w = 0; w < kRowWords; ++w) lanes[w] |= lanes_of_word(from, to, w);
+        });
+        matrix_.values_of_row(p, r, lanes, acc);
       }
+    } else if (first_tile) {
+      matrix_.values(p, tile.height, first, last, acc, ahead_v);
+    } else {
+      NoAhead none;
+      matrix_.values(p, tile.height, first, last, acc, none);
     }
   }
 
@@ -378,6 +338,8 @@ class BlockRun {
   // Of the block at hand.
   int32_t block_begin_ = 0, block_first_ = 0, block_last_ = 0;
   enum class Finite : uint8_t { kNotKnown, kAll, kNotAll } finite_ = Finite::kNotKnown;
+  BlockMask<Isa> mask_;
+  ChunkWeights<Isa, Lines, Kv, Matrix::kWeighKeys> weights_;
   Matrix matrix_;
 };
 

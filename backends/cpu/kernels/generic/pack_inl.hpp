@@ -7,6 +7,7 @@
 #pragma once
 
 #include "backends/cpu/kernels/generic/ahead_inl.hpp"
+#include "backends/cpu/kernels/generic/mask_inl.hpp"
 
 namespace attnrt::cpu {
 namespace {
@@ -66,11 +67,11 @@ inline void find_rows(const KvSource& kv, BlockKeys& keys) {
   }
 }
 
-// Finds the keys of a block through the page list; page_size need not divide anything.
-inline void find_keys(const AttendTask& task, int32_t begin, BlockKeys& keys) {
-  keys.begin = begin;
-  keys.first = task.key_begin > begin ? task.key_begin - begin : 0;
-  keys.last = task.key_end - begin < kBlockKeys ? task.key_end - begin : kBlockKeys;
+// Finds keys [first, last) of a block through the page list; page_size need not divide anything.
+inline void find_keys(const AttendTask& task, const BlockLanes& block, BlockKeys& keys) {
+  keys.begin = block.begin;
+  keys.first = block.first;
+  keys.last = block.last;
   if (task.kv.packed16) {
     find_pieces(task.kv, keys);
   } else {

@@ -232,6 +232,29 @@ struct Portable {
     }
   }
 
+  // Bit i: what a comparison found in lane i. And back: bit i ? a : b; bits beyond the lanes are
+  // anything.
+  template <class T>
+  static uint32_t lane_bits(xsimd::batch_bool<T, Arch> mask) {
+    constexpr int kCount = static_cast<int>(xsimd::batch<T, Arch>::size);
+    bool lanes[kCount];
+    mask.store_unaligned(lanes);
+    uint32_t bits = 0;
+    for (int i = 0; i < kCount; ++i) bits |= (lanes[i] ? 1u : 0u) << i;
+    return bits;
+  }
+  template <class T>
+  static xsimd::batch<T, Arch> choose(uint32_t bits, xsimd::batch<T, Arch> a,
+                                      xsimd::batch<T, Arch> b) {
+    constexpr int kCount = static_cast<int>(xsimd::batch<T, Arch>::size);
+    T x[kCount];
+    T y[kCount];
+    a.store_unaligned(x);
+    b.store_unaligned(y);
+    for (int i = 0; i < kCount; ++i) x[i] = (bits >> i & 1) != 0 ? x[i] : y[i];
+    return xsimd::batch<T, Arch>::load_unaligned(x);
+  }
+
   static float reduce_max(Vec x) {
     float lanes[kLanes];
     x.store_unaligned(lanes);

@@ -5,7 +5,7 @@
 // another's.
 #pragma once
 
-#include "backends/cpu/kernels/generic/lines_inl.hpp"
+#include "backends/cpu/kernels/generic/expr_lanes_inl.hpp"
 
 namespace attnrt::cpu {
 namespace {
@@ -15,9 +15,10 @@ alignas(64) constexpr float kLaneNumbers[kLineColumns] = {0, 1, 2,  3,  4,  5,  
 
 // What one row is, for one block.
 struct RowBlock {
-  int32_t first, last;  // lanes of the block that the row sees
-  float distance;       // logical position of the row less that of lane 0
-  float slope;          // ALiBi
+  int32_t first, last;    // lanes of the block that the row sees
+  float distance;         // logical position of the row less that of lane 0
+  float slope;            // ALiBi
+  const uint64_t* words;  // null, or the lanes it sees
 };
 
 template <class Isa>
@@ -41,6 +42,20 @@ inline typename Isa::Vec natural_score(const AttendTask& task, const RowBlock& r
   return s;
 }
 
+// Scores of lanes that the row does not see become -inf.
+template <class Isa>
+inline typename Isa::Vec masked_score(const RowBlock& row, typename Isa::Vec s, int32_t lane) {
+  using Vec = typename Isa::Vec;
+  if (row.words != nullptr) {
+    const uint64_t bits = row.words[lane / kWordLanes] >> (lane % kWordLanes);
+    return Isa::choose(static_cast<uint32_t>(bits), s, Vec(-kInfinity));
+  }
+  const Vec number = lane_numbers<Isa>(lane);
+  const Vec first(static_cast<float>(row.first));
+  const Vec last(static_cast<float>(row.last));
+  return xsimd::select(number >= first && number < last, s, Vec(-kInfinity));
+}
+
 // Products of one row to scores, in lanes [begin, end): whole vectors. Returns the largest.
 template <class Isa>
 inline float score_row(const AttendTask& task, const RowBlock& row, int32_t begin, int32_t end,
@@ -49,7 +64,7 @@ inline float score_row(const AttendTask& task, const RowBlock& row, int32_t begi
   constexpr int32_t kLanes = Isa::kLanes;
   const bool plain = !(task.softcap > 0.0f) && task.alibi == nullptr;
   Vec largest(-kInfinity);
-  if (plain && row.first <= begin && row.last >= end) {
+  if (plain && row.words == nullptr && row.first <= begin && row.last >= end) {
     const Vec scale(task.scale);
     for (int32_t lane = begin; lane < end; lane += kLanes) {
       const Vec s = Vec::load_aligned(scores + lane) * scale;
@@ -58,12 +73,32 @@ inline float score_row(const AttendTask& task, const RowBlock& row, int32_t begi
     }
     return Isa::reduce_max(largest);
   }
-  const Vec first(static_cast<float>(row.first));
-  const Vec last(static_cast<float>(row.last));
   for (int32_t lane = begin; lane < end; lane += kLanes) {
     Vec s = natural_score<Isa>(task, row, Vec::load_aligned(scores + lane), lane);
-    const Vec number = lane_numbers<Isa>(lane);
-    s = xsimd::select(number >= first && number < last, s, Vec(-kInfinity));
+    s = masked_score<Isa>(row, s, lane);
+    s.store_aligned(scores + lane);
+    largest = xsimd::max(largest, s);
+  }
+  return Isa::reduce_max(largest);
+}
+
+// The same in two steps, between which a program changes the scores.
+template <class Isa>
+inline void natural_row(const AttendTask& task, const RowBlock& row, int32_t begin, int32_t end,
+                        float* scores) {
+  using Vec = typename Isa::Vec;
+  for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
+    natural_score<Isa>(task, row, Vec::load_aligned(scores + lane), lane)
+        .store_aligned(scores + lane);
+  }
+}
+
+template <class Isa>
+inline float mask_row(const RowBlock& row, int32_t begin, int32_t end, float* scores) {
+  using Vec = typename Isa::Vec;
+  Vec largest(-kInfinity);
+  for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
+    const Vec s = masked_score<Isa>(row, Vec::load_aligned(scores + lane), lane);
     s.store_aligned(scores + lane);
     largest = xsimd::max(largest, s);
   }

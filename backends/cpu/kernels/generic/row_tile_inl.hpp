@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows that share register tiles, and which keys of a block they have to visit.
+#pragma once
+
+#include "backends/cpu/kernels/generic/mask_inl.hpp"
+
+namespace attnrt::cpu {
+namespace {
+
+// Consecutive rows of one head that share register tiles, and the lanes of the block that they see
+// together.
+struct RowTile {
+  int32_t row, height;
+  int32_t first, last;
+  bool uniform;     // every row sees all of them
+  uint32_t pieces;  // bit i: a row sees a key of piece i
+};
+
+// Calls visit(first, last) for every stretch of lanes of a tile without an empty piece.
+template <class Visit>
+inline void for_stretches(const RowTile& tile, const Visit& visit) {
+  for (uint32_t rest = tile.pieces; rest != 0;) {
+    const int32_t begin = __builtin_ctz(rest);
+    const int32_t end = begin + __builtin_ctz(~(rest >> begin));
+    rest = rest >> end << end;
+    const int32_t first = begin * kLineColumns;
+    const int32_t last = end * kLineColumns;
+    visit(first > tile.first ? first : tile.first, last < tile.last ? last : tile.last);
+  }
+}
+
+constexpr uint32_t pieces_between(int32_t first, int32_t last) {
+  return (2u << (last - 1) / kLineColumns) - (1u << first / kLineColumns);
+}
+
+template <class Isa>
+inline RowTile tile_of_words(const BlockMask<Isa>& mask, int32_t row, int32_t height) {
+  uint64_t any[kRowWords] = {};
+  uint64_t all[kRowWords] = {~uint64_t{0}, ~uint64_t{0}};
+  for (int32_t i = 0; i < height; ++i) {
+    const uint64_t* words = mask.words_of(row + i);
+    for (int32_t w = 0; w < kRowWords; ++w) {
+      any[w] |= words[w];
+      all[w] &= words[w];
+    }
+  }
+  RowTile tile{row, height, first_lane(any), last_lane(any), true, 0};
+  for (int32_t w = 0; w < kRowWords; ++w) {
+    tile.uniform = tile.uniform && all[w] == lanes_of_word(tile.first, tile.last, w);
+  }
+  for (int32_t i = 0; i < kPieces; ++i) {
+    const uint64_t piece = any[i * kLineColumns / kWordLanes] >> (i * kLineColumns % kWordLanes);
+    if ((piece & 0xffff) != 0) tile.pieces |= 1u << i;
+  }
+  return tile;
+}
+
+// Factors of acc where it was rescaled already.
+constexpr float kOnes[kChunkRows] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                     1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                     1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+}  // namespace
+}  // namespace attnrt::cpu

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// From products to weights: the rows of a chunk against one block, built-in scores and programs.
+#pragma once
+
+#include "backends/cpu/kernels/generic/row_tile_inl.hpp"
+#include "backends/cpu/kernels/generic/softmax_inl.hpp"
+#include "backends/cpu/kernels/generic/workspace_inl.hpp"
+
+namespace attnrt::cpu {
+namespace {
+
+// p is worked out for kKeys keys at a time: whole vectors, or what one product of matrices covers.
+template <class Isa, class Lines, class Kv, int32_t kKeys>
+class ChunkWeights {
+ public:
+  ChunkWeights(const AttendTask& task, const Workspace<Lines>& workspace,
+               const BlockMask<Isa>& mask, int32_t heads_at_once)
+      : task_(task),
+        w_(workspace),
+        mask_(mask),
+        rows_(task.tokens * task.group),
+        score_(program_state(task, task.score, int64_t{rows_} * heads_at_once, w_.score_registers,
+                             w_)) {}
+
+  // The first KV head of those walked together, and how many.
+  void begin_heads(int32_t head, int32_t count) {
+    head_ = head;
+    if (score_.call.code == nullptr) return;
+    score_.first_head = head;
+    score_.lines = count * rows_;
+    begin_lines<Isa>(score_);
+  }
+
+  void begin_block(const BlockLanes& block) {
+    if (score_.call.code == nullptr) return;
+    score_.key = block.begin;
+    begin_keys<Isa>(score_);
+  }
+
+  void run(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile* tiles,
+           int32_t count) {
+    alignas(64) float maxima[kChunkRows];
+    const int64_t state = int64_t{head} * rows_ + chunk;
+    const int32_t rows = tiles[count - 1].row + tiles[count - 1].height - chunk;
+    for (int32_t i = 0; i < kChunkRows; i += Isa::kLanes) {
+      typename Isa::Vec(-kInfinity).store_aligned(maxima + i);
+    }
+    for (int32_t i = 0; i < count; ++i) {
+      const RowTile& tile = tiles[i];
+      if (score_.call.code != nullptr) {
+        run_program(keys, head, chunk, tile, maxima);
+        continue;
+      }
+      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
+        maxima[row - chunk] =
+            score_row<Isa>(task_, row_block(keys, head, row), lanes_begin(tile), lanes_end(tile),
+                           w_.scores + (row - chunk) * kBlockKeys);
+      }
+    }
+    raise_refs<Isa>(maxima, rows, w_.ref + state, w_.rescale + state);
+    for (int32_t i = 0; i < count; ++i) {
+      const RowTile& tile = tiles[i];
+      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
+        const int64_t at = int64_t{head} * rows_ + row;
+        weigh_row<Isa, Lines, Kv>(lanes_begin(tile), lanes_end(tile), w_.ref[at], w_.rescale[at],
+                                  w_.lane_sums + at * kLineFloats,
+                                  w_.scores + (row - chunk) * kBlockKeys);
+      }
+    }
+  }
+
+ private:
+  [[nodiscard]] RowBlock row_block(const BlockKeys& keys, int32_t head, int32_t row) const {
+    const int32_t first = w_.visible_begin[row] - keys.begin;
+    const int32_t last = w_.visible_end[row] - keys.begin;
+    RowBlock block;
+    block.first = first > keys.first ? first : keys.first;
+    block.last = last < keys.last ? last : keys.last;
+    block.words = mask_.words_of(row);
+    block.distance = 0.0f;
+    block.slope = 0.0f;
+    if (task_.alibi != nullptr) {
+      const int32_t token = row / task_.group;
+      block.distance = static_cast<float>(int64_t{task_.q_position} + token - keys.begin);
+      block.slope = task_.alibi[(head_ + head) * task_.group + row % task_.group];
+    }
+    return block;
+  }
+
+  // Whole vectors, or what one product of matrices covers.
+  static int32_t lanes_begin(const RowTile& tile) { return tile.first / kKeys * kKeys; }
+  static int32_t lanes_end(const RowTile& tile) { return (tile.last + kKeys - 1) / kKeys * kKeys; }
+
+  // score_row with the score program in between.
+  void run_program(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile& tile,
+                   float* maxima) {
+    const int32_t begin = lanes_begin(tile);
+    const int32_t end = lanes_end(tile);
+    for (int32_t row = tile.row; row < tile.row + tile.height; row += kStripRows) {
+      const int32_t left = tile.row + tile.height - row;
+      const int32_t rows = left < kStripRows ? left : kStripRows;
+      float* scores = w_.scores + (row - chunk) * kBlockKeys;
+      for (int32_t r = 0; r < rows; ++r) {
+        natural_row<Isa>(task_, row_block(keys, head, row + r), begin, end,
+                         scores + r * kBlockKeys);
+      }
+      run_rows<Isa>(score_, {head * rows_ + row, rows, begin, end, scores, nullptr});
+      for (int32_t r = 0; r < rows; ++r) {
+        maxima[row - chunk + r] =
+            mask_row<Isa>(row_block(keys, head, row + r), begin, end, scores + r * kBlockKeys);
+      }
+    }
+  }
+
+  const AttendTask& task_;
+  const Workspace<Lines>& w_;
+  const BlockMask<Isa>& mask_;
+  const int32_t rows_;  // of one KV head
+  int32_t head_ = 0;
+  ExprState score_;
+};
+
+}  // namespace
+}  // namespace attnrt::cpu

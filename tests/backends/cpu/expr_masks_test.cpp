@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Masks inside the kernels against their definition, bit by bit: q is 0, so all weights of a row
+// are equal, and V of a key is 1 in a dim of its own.
+#include <doctest/doctest.h>
+
+#include <random>
+
+#include "tests/backends/cpu/expr_case.hpp"
+#include "tests/src/expr/catalogue_masks.hpp"
+#include "tests/src/expr/random_expression.hpp"
+#include "tests/support/mask_catalogue.hpp"
+
+namespace attnrt::test {
+namespace {
+
+using expr::ElementType;
+using expr::Expr;
+
+constexpr int32_t kDims = cpu::kBlockKeys;
+
+KernelShape mask_shape(int32_t tokens, int32_t group, int32_t heads_kv, int32_t kv_len) {
+  KernelShape s;
+  s.tokens = tokens;
+  s.group = group;
+  s.heads_kv = heads_kv;
+  s.head_dim = 16;
+  s.head_dim_v = kDims;
+  s.kv_len = kv_len;
+  s.window_right = -1;
+  return s;
+}
+
+KernelCase one_hot_case(const KernelShape& s) {
+  KernelCase c(s);
+  for (int64_t i = 0; i < c.q_at(s.tokens, 0); ++i) put(s.q_dtype, c.q.data(), i, 0.0);
+  for (int32_t key = 0; key < s.kv_len; ++key) {
+    for (int32_t head = 0; head < s.heads_kv; ++head) {
+      for (int32_t d = 0; d < kDims; ++d) c.set_v(key, head, d, d == key % kDims ? 1.0 : 0.0);
+    }
+  }
+  return c;
+}
+
+// How many elements differ from the definition.
+int64_t wrong_elements(const KernelCase& c, const cpu::KernelTable& table, TileCase& mask,
+                       Width width) {
+  const KernelShape& s = c.shape;
+  TileScratch scratch;
+  int64_t wrong = 0;
+  for (int32_t block = 0; block < s.kv_len; block += kDims) {
+    const expr::MaskRun run{block, std::min(block + kDims, s.kv_len), ~uint64_t{0}};
+    const KernelOutput to = c.output();
+    cpu::AttendTask task = tile_task(c, 0, s.tokens, to, &mask, nullptr, {&run, 1}, width);
+    scratch.give_to(task);
+    c.kernel(table)(task);
+    for (int32_t token = 0; token < s.tokens; ++token) {
+      for (int32_t head = 0; head < s.heads_q(); ++head) {
+        const int64_t row = (int64_t{token} * s.heads_q() + head) * kDims;
+        for (int32_t key = run.key_begin; key < run.key_end; ++key) {
+          const bool seen = get(s.out_dtype, to.out.data(), row + key % kDims) != 0.0;
+          if (seen != mask.evaluator().predicate(point_of(s, token, head, key))) ++wrong;
+        }
+      }
+    }
+  }
+  return wrong;
+}
+
+void check_mask(const KernelCase& c, const Expr& expression,
+                std::span<const expr::SlotValue> values) {
+  TileCase mask(expression, values, /*is_mask=*/true);
+  REQUIRE(mask.status().ok());
+  CAPTURE(to_string(expression));
+  CAPTURE(c.shape.text());
+  CAPTURE(mask.needs_wide(c.shape));
+  for (const cpu::KernelTable* table : runnable_tables()) {
+    CAPTURE(std::string(table->name));
+    CHECK(wrong_elements(c, *table, mask, Width::kAsNeeded) == 0);
+    CHECK(wrong_elements(c, *table, mask, Width::kWide) == 0);
+  }
+}
+
+TEST_CASE("masks of the catalogue, element by element") {
+  const expr::catalogue::Tables tables;
+  const std::vector<expr::SlotValue> values = tables.values();
+  const KernelCase tall = one_hot_case(mask_shape(21, 2, 1, 150));
+  const KernelCase decode = one_hot_case(mask_shape(1, 4, 3, 50));
+  for (const auto& at : expr::catalogue::kMasks) {
+    Expr mask;
+    REQUIRE(parse(at.text, mask).ok());
+    check_mask(tall, mask, values);
+    check_mask(decode, mask, values);
+  }
+}
+
+TEST_CASE("masks of the catalogue at their own size") {
+  for (const testing::MaskCase& at : testing::mask_catalogue(256)) {
+    Expr mask;
+    REQUIRE(parse(at.text, mask).ok());
+    KernelShape s = mask_shape(std::min(at.q_len, 40), at.num_heads, 1, std::min(at.kv_len, 300));
+    s.q_start = at.q_begin + (at.q_len - s.tokens) / 2;
+    check_mask(one_hot_case(s), mask, at.values());
+  }
+}
+
+// Whether all machines give the same bits.
+bool is_exact(const expr::NodePtr& node) {
+  using expr::Op;
+  const bool function = node->op >= Op::kExp && node->op != Op::kSqrt;
+  return !function && std::ranges::all_of(node->inputs(), is_exact);
+}
+
+class RandomTables {
+ public:
+  explicit RandomTables(uint32_t seed) : random_(seed) {
+    for (int32_t& x : any_) x = number(seed % 3 == 0 ? 1 << 30 : 60);
+    doc_ = any_;
+    std::ranges::sort(doc_);
+    for (int8_t& x : grid_) x = static_cast<int8_t>(number(127));
+    for (uint8_t& x : flags_) x = static_cast<uint8_t>(std::max(0, number(3)));
+    for (float& x : phi_) x = static_cast<float>(number(1000)) / 64.0f;
+    phi_[3] = std::numeric_limits<float>::quiet_NaN();
+    phi_[5] = -std::numeric_limits<float>::infinity();
+    for (uint16_t& x : bias_) x = f32_to_bf16(static_cast<float>(number(500)) / 32.0f);
+    values_ = {expr::int_value("window", number(20)),
+               expr::int_value("stride", number(seed % 4 == 0 ? 1 << 30 : 9)),
+               expr::int_value("sinks", number(5)),
+               expr::float_value("cap", 1.75f),
+               expr::buffer_value("doc", ElementType::kI32, doc_.data(), {50}),
+               expr::buffer_value("any", ElementType::kI32, any_.data(), {50}),
+               expr::buffer_value("grid", ElementType::kI8, grid_.data(), {10, 20}),
+               expr::buffer_value("flags", ElementType::kBool, flags_.data(), {90}),
+               expr::buffer_value("phi", ElementType::kF32, phi_.data(), {70}),
+               expr::buffer_value("bias", ElementType::kBF16, bias_.data(), {30, 40})};
+  }
+  [[nodiscard]] const std::vector<expr::SlotValue>& values() const { return values_; }
+
+ private:
+  int32_t number(int32_t bound) {
+    return static_cast<int32_t>(random_() % (2 * static_cast<uint32_t>(bound) + 1)) - bound;
+  }
+  std::mt19937 random_;
+  std::array<int32_t, 50> doc_{}, any_{};
+  std::array<int8_t, 200> grid_{};
+  std::array<uint8_t, 90> flags_{};
+  std::array<float, 70> phi_{};
+  std::array<uint16_t, 1200> bias_{};
+  std::vector<expr::SlotValue> values_;
+};
+
+TEST_CASE("random masks of exact operations, element by element") {
+  expr::RandomExpressions random(17);
+  std::vector<KernelCase> cases;
+  cases.push_back(one_hot_case(mask_shape(11, 1, 1, 40)));
+  cases.push_back(one_hot_case(mask_shape(3, 2, 2, 140)));
+  cases.push_back(one_hot_case(mask_shape(1, 7, 1, 20)));
+  for (uint32_t n = 0; n < 600;) {
+    const Expr mask = random.mask(3 + static_cast<int>(n % 3));
+    if (!is_exact(mask.node())) continue;
+    const RandomTables tables(n);
+    check_mask(cases[n % cases.size()], mask, tables.values());
+    ++n;
+  }
+}
+
+}  // namespace
+}  // namespace attnrt::test
