@@ -3,17 +3,14 @@
 // are equal, and V of a key is 1 in a dim of its own.
 #include <doctest/doctest.h>
 
-#include <random>
-
 #include "tests/backends/cpu/expr_case.hpp"
+#include "tests/backends/cpu/expr_tables.hpp"
 #include "tests/src/expr/catalogue_masks.hpp"
-#include "tests/src/expr/random_expression.hpp"
 #include "tests/support/mask_catalogue.hpp"
 
 namespace attnrt::test {
 namespace {
 
-using expr::ElementType;
 using expr::Expr;
 
 constexpr int32_t kDims = cpu::kBlockKeys;
@@ -102,51 +99,6 @@ TEST_CASE("masks of the catalogue at their own size") {
     check_mask(one_hot_case(s), mask, at.values());
   }
 }
-
-// Whether all machines give the same bits.
-bool is_exact(const expr::NodePtr& node) {
-  using expr::Op;
-  const bool function = node->op >= Op::kExp && node->op != Op::kSqrt;
-  return !function && std::ranges::all_of(node->inputs(), is_exact);
-}
-
-class RandomTables {
- public:
-  explicit RandomTables(uint32_t seed) : random_(seed) {
-    for (int32_t& x : any_) x = number(seed % 3 == 0 ? 1 << 30 : 60);
-    doc_ = any_;
-    std::ranges::sort(doc_);
-    for (int8_t& x : grid_) x = static_cast<int8_t>(number(127));
-    for (uint8_t& x : flags_) x = static_cast<uint8_t>(std::max(0, number(3)));
-    for (float& x : phi_) x = static_cast<float>(number(1000)) / 64.0f;
-    phi_[3] = std::numeric_limits<float>::quiet_NaN();
-    phi_[5] = -std::numeric_limits<float>::infinity();
-    for (uint16_t& x : bias_) x = f32_to_bf16(static_cast<float>(number(500)) / 32.0f);
-    values_ = {expr::int_value("window", number(20)),
-               expr::int_value("stride", number(seed % 4 == 0 ? 1 << 30 : 9)),
-               expr::int_value("sinks", number(5)),
-               expr::float_value("cap", 1.75f),
-               expr::buffer_value("doc", ElementType::kI32, doc_.data(), {50}),
-               expr::buffer_value("any", ElementType::kI32, any_.data(), {50}),
-               expr::buffer_value("grid", ElementType::kI8, grid_.data(), {10, 20}),
-               expr::buffer_value("flags", ElementType::kBool, flags_.data(), {90}),
-               expr::buffer_value("phi", ElementType::kF32, phi_.data(), {70}),
-               expr::buffer_value("bias", ElementType::kBF16, bias_.data(), {30, 40})};
-  }
-  [[nodiscard]] const std::vector<expr::SlotValue>& values() const { return values_; }
-
- private:
-  int32_t number(int32_t bound) {
-    return static_cast<int32_t>(random_() % (2 * static_cast<uint32_t>(bound) + 1)) - bound;
-  }
-  std::mt19937 random_;
-  std::array<int32_t, 50> doc_{}, any_{};
-  std::array<int8_t, 200> grid_{};
-  std::array<uint8_t, 90> flags_{};
-  std::array<float, 70> phi_{};
-  std::array<uint16_t, 1200> bias_{};
-  std::vector<expr::SlotValue> values_;
-};
 
 TEST_CASE("random masks of exact operations, element by element") {
   expr::RandomExpressions random(17);
