@@ -11,11 +11,17 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   find_library(ATTNRT_ONEDNN_LIBRARY dnnl)
   mark_as_advanced(ATTNRT_ONEDNN_INCLUDE_DIR ATTNRT_ONEDNN_LIBRARY)
   if(ATTNRT_ONEDNN_INCLUDE_DIR AND ATTNRT_ONEDNN_LIBRARY)
+    # Version 3 has another interface.
+    file(STRINGS ${ATTNRT_ONEDNN_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h ATTNRT_ONEDNN_VERSION
+         REGEX "define DNNL_VERSION_(MAJOR 2|MINOR ([6-9]|[1-9][0-9]+))$")
+    list(LENGTH ATTNRT_ONEDNN_VERSION ATTNRT_ONEDNN_MATCHES)
     # One call runs on one thread: how to see to that is known of OpenMP, which Debian builds with.
     file(STRINGS ${ATTNRT_ONEDNN_INCLUDE_DIR}/oneapi/dnnl/dnnl_config.h ATTNRT_ONEDNN_RUNTIME
          REGEX "define DNNL_CPU_THREADING_RUNTIME DNNL_RUNTIME_OMP")
     find_package(OpenMP QUIET COMPONENTS CXX)
-    if(NOT ATTNRT_ONEDNN_RUNTIME)
+    if(NOT ATTNRT_ONEDNN_MATCHES EQUAL 2)
+      set(missing "oneDNN 2, from 2.6 on")
+    elseif(NOT ATTNRT_ONEDNN_RUNTIME)
       set(missing "a oneDNN that was built for OpenMP")
     elseif(NOT OpenMP_CXX_FOUND)
       set(missing "OpenMP")
