@@ -74,6 +74,10 @@ struct FlashMaskColumns {
 
 Status import_flash_mask(const FlashMaskColumns& mask, ImportedMask& out);
 
+/// As a tree's prefix: the tree is the end of every sequence, however long it is, so one mask does
+/// for a batch and for all steps.
+inline constexpr int32_t kTreeAtEnd = -1;
+
 /// A tree of draft tokens behind `prefix` keys that all of them see: token i at position
 /// prefix + i, bit j of row i set where it sees token j. words: [nodes, words_per_row], bit j in
 /// word j / 64. Borrowed; read as bytes, so hosts are little-endian.

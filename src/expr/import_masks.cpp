@@ -118,7 +118,16 @@ Expr column(const FlashMaskColumns& mask, int32_t i, ImportedMask& out) {
 
 Expr not_between(const Expr& begin, const Expr& end) { return !(begin <= q() && q() < end); }
 
-Expr tree_mask(int32_t prefix, const Expr& within) { return kv() < prefix || within; }
+Status check_prefix(int32_t prefix) {
+  if (prefix >= kTreeAtEnd) return {};
+  return refuse("tree mask: prefix is " + std::to_string(prefix) + ", must be at least -1");
+}
+
+// Keys that every node of a tree sees.
+Expr tree_prefix(int32_t prefix, size_t nodes) {
+  if (prefix == kTreeAtEnd) return kv_len() - static_cast<int64_t>(nodes);
+  return prefix;
+}
 
 Status block_mask(const BlockMaskShape& shape, const BlockLists& partial, const BlockLists& full,
                   const Expr& elements, ImportedMask& out) {
@@ -174,7 +183,8 @@ Status flash_mask(const FlashMaskColumns& mask, ImportedMask& out) {
 
 Status tree_bits(std::span<const uint64_t> words, int32_t nodes, int32_t words_per_row,
                  int32_t prefix, ImportedMask& out) {
-  if (nodes < 1 || prefix < 0 || int64_t{words_per_row} * 64 < nodes ||
+  if (Status s = check_prefix(prefix); !s.ok()) return s;
+  if (nodes < 1 || int64_t{words_per_row} * 64 < nodes ||
       static_cast<int64_t>(words.size()) < int64_t{nodes} * words_per_row) {
     return refuse("tree mask: the words do not hold a bit for each pair of " +
                   std::to_string(nodes) + " nodes");
@@ -182,15 +192,17 @@ Status tree_bits(std::span<const uint64_t> words, int32_t nodes, int32_t words_p
   out.values.push_back(buffer_value("attnrt_bits", ElementType::kI8, words.data(),
                                     {nodes, int64_t{words_per_row} * 8}));
   const Buffer bits = buffer("attnrt_bits", ElementType::kI8, 2);
-  const Expr row = q() - prefix;
-  const Expr bit = kv() - prefix;
-  out.mask = tree_mask(prefix, bit < nodes && ((bits(row, bit >> 3) >> (bit & 7)) & 1) == 1);
+  const Expr begin = tree_prefix(prefix, static_cast<size_t>(nodes));
+  const Expr row = q() - begin;
+  const Expr bit = kv() - begin;
+  out.mask = bit < 0 || (bit < nodes && ((bits(row, bit >> 3) >> (bit & 7)) & 1) == 1);
   return {};
 }
 
 Status tree_parents(std::span<const int32_t> parents, int32_t prefix, ImportedMask& out) {
   const size_t nodes = parents.size();
-  if (nodes == 0 || prefix < 0) return refuse("tree mask: at least one node is needed");
+  if (nodes == 0) return refuse("tree mask: at least one node is needed");
+  if (Status s = check_prefix(prefix); !s.ok()) return s;
   for (size_t i = 0; i < nodes; ++i) {
     if (parents[i] < -1 || parents[i] >= static_cast<int32_t>(i)) {
       return refuse("tree mask: parent " + std::to_string(parents[i]) + " of node " +
@@ -222,10 +234,11 @@ Status tree_parents(std::span<const int32_t> parents, int32_t prefix, ImportedMa
   };
   const Buffer begins = add("attnrt_tree_begin", std::move(in));
   const Buffer ends = add("attnrt_tree_end", std::move(end));
-  const Expr row = begins[q() - prefix];
-  const Expr key = kv() - prefix;
+  const Expr begin = tree_prefix(prefix, nodes);
+  const Expr row = begins[q() - begin];
+  const Expr key = kv() - begin;
   out.mask =
-      tree_mask(prefix, key < static_cast<int64_t>(nodes) && begins[key] <= row && row < ends[key]);
+      key < 0 || (key < static_cast<int64_t>(nodes) && begins[key] <= row && row < ends[key]);
   return {};
 }
 

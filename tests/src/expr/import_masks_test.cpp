@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "attnrt/mask_formats.hpp"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <functional>
 #include <random>
 
+#include "attnrt/mask_formats.hpp"
 #include "src/expr/plan_runs.hpp"
 #include "tests/support/prepared_mask.hpp"
 
@@ -201,6 +200,15 @@ TEST_CASE("trees by bits and by parents are one mask") {
   check_import(imported, shape, sees, 0.5);
   REQUIRE(expr::import_tree_parents(parents, kPrefix, imported).ok());
   check_import(imported, shape, sees, 0.5);
+
+  const MaskShape at_end{kPrefix, kNodes, kPrefix + kNodes};
+  REQUIRE(expr::import_tree_bits(words, kNodes, 2, expr::kTreeAtEnd, imported).ok());
+  check_import(imported, at_end, sees, 0.5);
+  REQUIRE(expr::import_tree_parents(parents, expr::kTreeAtEnd, imported).ok());
+  check_import(imported, at_end, sees, 0.5);
+
+  CHECK(expr::import_tree_parents(parents, -2, imported).code() == Code::kInvalidArgument);
+  CHECK(expr::import_tree_bits(words, kNodes, 2, -2, imported).code() == Code::kInvalidArgument);
   CHECK(expr::import_tree_bits(words, kNodes, 1, kPrefix, imported).code() ==
         Code::kInvalidArgument);
   const std::vector<int32_t> loop = {-1, 2, 1};
