@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What attend refuses: tensors that are not what the plan was made for.
+#include <array>
+#include <cmath>
+#include <span>
+#include <utility>
+
 #include "src/packed16.hpp"
 #include "src/validate_tables.hpp"
 #include "src/validate_tensors.hpp"
@@ -91,14 +96,56 @@ Status check_rotary_reach(const PlanData& plan, const AttendArgs& args, const Ar
 }
 
 struct Inputs {
-  std::array<NamedRange, 7> ranges;
+  std::array<NamedRange, 9> ranges;
 };
 
 Inputs inputs_of(const AttendArgs& args, const ArgNames& names) {
   const std::array<NamedRange, 2> kv = ranges_of(names.kv, args.kv);
   const std::array<NamedRange, 2> rotary = ranges_of(args.rotary_q, names);
   return {{range_of({"q"}, args.q), kv[0], kv[1], range_of({"alibi_slopes"}, args.alibi_slopes),
-           range_of({"sinks"}, args.sinks), rotary[0], rotary[1]}};
+           range_of({"sinks"}, args.sinks), rotary[0], rotary[1],
+           range_of({"epilogue.gate"}, args.epilogue.gate),
+           range_of({"epilogue.residual"}, args.epilogue.residual)}};
+}
+
+// Two views of the same elements, one of which is written row by row after the other was read.
+bool same_elements(const TensorView& out, const ConstTensorView& in) {
+  return out.data == in.data && out.dtype == in.dtype && out.shape == in.shape &&
+         out.strides == in.strides;
+}
+
+Status check_epilogue(const PlanData& plan, const AttendArgs& args) {
+  const AttentionSpec& spec = plan.spec;
+  if (!std::isfinite(args.epilogue.scale)) {
+    return refuse("epilogue.scale is ", args.epilogue.scale, ", must be finite");
+  }
+  const std::array<std::pair<const char*, const ConstTensorView*>, 2> tensors{
+      {{"epilogue.gate", &args.epilogue.gate}, {"epilogue.residual", &args.epilogue.residual}}};
+  for (const auto& [name, tensor] : tensors) {
+    if (tensor->data == nullptr) continue;
+    if (args.partial.acc != nullptr) return refuse(name, " is given together with partial");
+    if (Status s = check_tensor({name}, *tensor,
+                                {{{plan.total_q, "query tokens of the plan"},
+                                  {spec.num_heads_q, "num_heads_q"},
+                                  {spec.head_dim_v, "head_dim_v"}}},
+                                Access::kRead);
+        !s.ok()) {
+      return s;
+    }
+    if (Status s = check_same_device(name, tensor->device, "q", args.q.device); !s.ok()) return s;
+  }
+  return {};
+}
+
+// What has no meaning where weights are not e^score.
+Status check_normalizer(const PlanData& plan, const AttendArgs& args) {
+  if (plan.spec.normalizer == Normalizer::kSoftmax) return {};
+  if (args.lse.data != nullptr) return refuse("lse is given, a pointwise normalizer has none");
+  if (args.row_max != nullptr) return refuse("row_max is given, a pointwise normalizer has none");
+  if (args.partial.acc != nullptr) {
+    return refuse("partial is given, states of a pointwise normalizer cannot be merged");
+  }
+  return {};
 }
 
 Status check_partial(const PlanData& plan, const AttendArgs& args, const Inputs& inputs) {
@@ -114,6 +161,7 @@ Status check_partial(const PlanData& plan, const AttendArgs& args, const Inputs&
     return refuse("partial.num_splits is ", partial.num_splits,
                   ", the states do not fit into memory");
   }
+  if (args.row_max != nullptr) return refuse("row_max is given together with partial");
   const float* const data[] = {partial.acc, partial.ref, partial.sum};
   const ArgName names[] = {{"partial.acc"}, {"partial.ref"}, {"partial.sum"}};
   NamedRange ranges[3];
@@ -143,12 +191,24 @@ Status check_out(const PlanData& plan, const AttendArgs& args, const Inputs& inp
   if (Status s = check_same_device("out", args.out.device, "q", args.q.device); !s.ok()) return s;
   if (Status s = check_lse(names.lse, args.lse); !s.ok()) return s;
   const NamedRange out = range_of({"out"}, args.out);
-  if (Status s = check_apart(out, inputs.ranges); !s.ok()) return s;
-  if (args.lse.data == nullptr) return {};
-  const int64_t lse_bytes = capped_mul(int64_t{plan.total_q} * spec.num_heads_q, 4);
-  const NamedRange lse = {{names.lse}, byte_range(args.lse.data, lse_bytes)};
-  if (Status s = check_apart(lse, inputs.ranges); !s.ok()) return s;
-  return check_apart(lse, {&out, 1});
+  if (args.row_max != nullptr) {
+    const int64_t states = int64_t{plan.total_q} * spec.num_heads_q;
+    if (Status s = check_pointer({"row_max"}, args.row_max, states, DType::kF32); !s.ok()) return s;
+  }
+  // The residual stands last.
+  const bool in_place = same_elements(args.out, args.epilogue.residual);
+  const std::span<const NamedRange> read(inputs.ranges.data(),
+                                         inputs.ranges.size() - (in_place ? 1 : 0));
+  if (Status s = check_apart(out, read); !s.ok()) return s;
+  const int64_t row_bytes = capped_mul(int64_t{plan.total_q} * spec.num_heads_q, 4);
+  const std::array<NamedRange, 2> rows{
+      {{{names.lse}, byte_range(args.lse.data, args.lse.data == nullptr ? 0 : row_bytes)},
+       {{"row_max"}, byte_range(args.row_max, args.row_max == nullptr ? 0 : row_bytes)}}};
+  for (const NamedRange& written : rows) {
+    if (Status s = check_apart(written, inputs.ranges); !s.ok()) return s;
+    if (Status s = check_apart(written, {&out, 1}); !s.ok()) return s;
+  }
+  return check_apart(rows[0], {&rows[1], 1});
 }
 
 }  // namespace
@@ -169,6 +229,8 @@ Status validate_attend(const PlanData& plan, const AttendArgs& args, const ArgNa
   if (Status s = check_lists(plan, args); !s.ok()) return s;
   if (Status s = check_rotary(args.rotary_q, names, spec.head_dim); !s.ok()) return s;
   if (Status s = check_rotary_reach(plan, args, names); !s.ok()) return s;
+  if (Status s = check_normalizer(plan, args); !s.ok()) return s;
+  if (Status s = check_epilogue(plan, args); !s.ok()) return s;
   const Inputs inputs = inputs_of(args, names);
   if (args.partial.acc != nullptr) return check_partial(plan, args, inputs);
   return check_out(plan, args, inputs, names);

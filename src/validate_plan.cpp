@@ -38,6 +38,9 @@ Status check_spec(const AttentionSpec& spec) {
   if (spec.window_right < -1) {
     return refuse("window_right is ", spec.window_right, ", must be -1 (all) or more");
   }
+  if (spec.normalizer == Normalizer::kPointwise && spec.has_sinks) {
+    return refuse("has_sinks is set, a pointwise normalizer has no sum for them");
+  }
   if (!std::isfinite(spec.softcap) || spec.softcap < 0.0f) {
     return refuse("softcap is ", spec.softcap, ", must be finite and not negative");
   }

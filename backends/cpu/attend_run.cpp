@@ -105,7 +105,10 @@ class Stopwatch {
 };
 
 bool chooses_dot(const KernelTable& table, const PlanData& plan, const AttendArgs& args) {
-  return uses_bf16_dot(table, plan.spec.arithmetic, args.q.dtype, args.kv.dtype,
+  // A hook sees weights of f32.
+  const Arithmetic arithmetic =
+      args.weight_hook.call != nullptr ? Arithmetic::kFloat32 : plan.spec.arithmetic;
+  return uses_bf16_dot(table, arithmetic, args.q.dtype, args.kv.dtype,
                        args.rotary_q.cos != nullptr);
 }
 
@@ -272,6 +275,9 @@ class AttendRun {
     task.q_len = seq.q_len;
     task.mask = mask_call_;
     task.score = score_call_;
+    task.pointwise = spec.normalizer == Normalizer::kPointwise;
+    task.score_hook = args_.score_hook;
+    task.weight_hook = args_.weight_hook;
     if (plan_.mask != nullptr) {
       const std::span<const expr::MaskRun> runs = plan_.runs_of(tile);
       task.runs = runs.data();
@@ -312,6 +318,12 @@ class AttendRun {
   [[nodiscard]] OutputTarget output_at(int64_t row) const {
     OutputTarget target = output_target(args_.out, args_.lse, plan_.total_q, row);
     target.sinks = plan_.spec.has_sinks ? args_.sinks.data() : nullptr;
+    target.row_max = args_.row_max == nullptr ? nullptr : args_.row_max + row;
+    target.row_max_head_stride = plan_.total_q;
+    target.pointwise = plan_.spec.normalizer == Normalizer::kPointwise;
+    target.scale = args_.epilogue.scale;
+    target.gate = epilogue_operand(args_.epilogue.gate, row);
+    target.residual = epilogue_operand(args_.epilogue.residual, row);
     return target;
   }
 

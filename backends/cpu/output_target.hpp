@@ -26,7 +26,15 @@ inline OutputTarget output_target(const TensorView& out, const LseView& lse, int
   if (lse.data != nullptr) target.lse = lse.data + row * target.lse_token_stride;
   target.lse_base = lse.base;
   target.lse_empty = lse.empty;
+  target.scale = 1.0f;
   return target;
+}
+
+inline OutputTarget::Operand epilogue_operand(const ConstTensorView& tensor, int64_t row) noexcept {
+  if (tensor.data == nullptr) return {};
+  const int64_t offset = row * tensor.strides[0] * size_of(tensor.dtype);
+  return {static_cast<const std::byte*>(tensor.data) + offset, tensor.dtype, tensor.strides[0],
+          tensor.strides[1]};
 }
 
 }  // namespace attnrt::cpu

@@ -136,6 +136,22 @@ std::vector<T> query_row(const Problem& p, const Sequence& s, RowIndex where) {
   return row;
 }
 
+// The value that a hook makes of one element.
+template <class T>
+T hooked(const TileHook& hook, const Element& element, T value, T reference) {
+  if (hook.call == nullptr) return value;
+  float single = static_cast<float>(value);
+  hook.call({.values = &single,
+             .num_keys = 1,
+             .key_begin = static_cast<int32_t>(element.key),
+             .seq = static_cast<int32_t>(element.seq),
+             .head = static_cast<int32_t>(element.q_head),
+             .position = element.position,
+             .reference = static_cast<float>(reference)},
+            hook.user);
+  return static_cast<T>(single);
+}
+
 template <class T>
 T score_of(const Problem& p, const Sequence& s, RowIndex where, int64_t key,
            const std::vector<T>& query, std::vector<double>& buffer) {
@@ -160,7 +176,8 @@ T score_of(const Problem& p, const Sequence& s, RowIndex where, int64_t key,
     const T distance = static_cast<T>(std::abs(s.q_start + where.token - key));
     score -= static_cast<T>(p.args.alibi_slopes[at(first + where.q_head)]) * distance;
   }
-  return p.expressions.score(element_of(s, where, key), score);
+  score = p.expressions.score(element_of(s, where, key), score);
+  return hooked(p.args.score_hook, element_of(s, where, key), score, T{0});
 }
 
 template <class T>
@@ -201,19 +218,59 @@ State<T> soften(const Problem& p, RowIndex where, KeyRange keys) {
     if (score > state.max || std::isnan(score)) state.max = score;
     state.max_abs_score = std::fmax(state.max_abs_score, std::fabs(double(score)));
   }
-  if (state.max == -std::numeric_limits<T>::infinity()) return state;
+  const bool pointwise = p.spec.normalizer == Normalizer::kPointwise;
+  if (pointwise) state.max = T{0};
+  if (seen.empty() || state.max == -std::numeric_limits<T>::infinity()) return state;
   state.visible_keys = std::ssize(seen);
   for (Weighted<T>& one : seen) {
-    one.weight = std::exp(one.weight - state.max);  // it held the score until here
+    if (!pointwise) one.weight = std::exp(one.weight - state.max);  // it held the score until here
     state.sum += one.weight;
+    one.weight = hooked(p.args.weight_hook, element_of(s, where, one.key), one.weight, state.max);
     add_value(p, s, where, one, state, buffer);
   }
   return state;
 }
 
+// out = gate * (scale * attention) + residual, and what errors are measured by with it.
+template <class T>
+void apply_epilogue(const Problem& p, RowIndex where, Row& row) {
+  const Epilogue& epilogue = p.args.epilogue;
+  const int64_t token = p.batch.cu_seqlens_q[at(where.seq)] + where.token;
+  const auto element = [&](const ConstTensorView& tensor, size_t d) {
+    const int64_t offset = token * tensor.strides[0] + where.q_head * tensor.strides[1];
+    return static_cast<T>(load(tensor.dtype, tensor.data, offset + static_cast<int64_t>(d)));
+  };
+  double largest = 0.0;
+  for (size_t d = 0; d < row.out.size(); ++d) {
+    const T gate = epilogue.gate.data != nullptr ? element(epilogue.gate, d) : T{1};
+    const T scaled = static_cast<T>(epilogue.scale) * static_cast<T>(row.out[d]);
+    const T rest = epilogue.residual.data != nullptr ? element(epilogue.residual, d) : T{0};
+    row.out[d] = double(gate * scaled + rest);
+    largest = std::fmax(largest, std::fabs(double(gate) * epilogue.scale));
+  }
+  row.max_abs_value *= largest;
+  row.max_mean_abs *= largest;
+}
+
+// acc is the result: nothing to divide by.
+template <class T>
+Row pointwise_row(const Problem& p, RowIndex where, const State<T>& state) {
+  Row row;
+  row.max_abs_score = state.max_abs_score;
+  row.max_abs_value = state.max_abs_value * std::fmax(1.0, state.max_abs_score);
+  row.visible_keys = state.visible_keys;
+  for (const T x : state.acc) row.out.push_back(double(x));
+  for (const double x : state.abs_acc) {
+    if (std::isfinite(x)) row.max_mean_abs = std::fmax(row.max_mean_abs, x);
+  }
+  apply_epilogue<T>(p, where, row);
+  return row;
+}
+
 template <class T>
 Row compute_row(const Problem& p, RowIndex where) {
   const State<T> state = soften<T>(p, where, {0, std::numeric_limits<int64_t>::max()});
+  if (p.spec.normalizer == Normalizer::kPointwise) return pointwise_row(p, where, state);
   T max = state.max;
   T sum = state.sum;
   T rescale = 1;
@@ -232,13 +289,15 @@ Row compute_row(const Problem& p, RowIndex where) {
   row.max_abs_value = state.max_abs_value;
   row.visible_keys = state.visible_keys;
   row.lse = sum == T{0} ? -kInfinity : double(max + std::log(sum));
+  row.max = double(state.max);
   row.out.resize(state.acc.size(), 0.0);
-  if (state.sum == T{0}) return row;  // no keys: 0 whatever the sink, NaN too
-  for (size_t d = 0; d < row.out.size(); ++d) {
+  // No keys: 0 whatever the sink, NaN too.
+  for (size_t d = 0; d < row.out.size() && state.sum != T{0}; ++d) {
     row.out[d] = double(state.acc[d] * rescale / sum);
     const double mean_abs = state.abs_acc[d] * double(rescale / sum);
     if (std::isfinite(mean_abs)) row.max_mean_abs = std::fmax(row.max_mean_abs, mean_abs);
   }
+  apply_epilogue<T>(p, where, row);
   return row;
 }
 
@@ -306,6 +365,9 @@ void attend(const AttentionSpec& spec, const SequenceBatch& batch, const AttendA
           store(args.out.dtype, args.out.data, offset + d, row.out[at(d)]);
         }
         store_lse(args.lse, q_row, head, total_q, spec.num_heads_q, row.lse);
+        if (args.row_max != nullptr) {
+          args.row_max[head * total_q + q_row] = static_cast<float>(row.max);
+        }
       }
     }
   }

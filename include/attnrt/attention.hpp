@@ -30,6 +30,11 @@ inline constexpr int32_t kSplitKeys = 512;
 /// weights stay f32.
 enum class Arithmetic : uint8_t { kFastest, kFloat32 };
 
+/// What makes weights of scores. kSoftmax: e^score over the sum of the row's. kPointwise: the score
+/// is the weight, so that a score expression can be any function of its own element:
+/// sigmoid(score), relu(score)^2 / n. Then there is no sum, no sink and no log-sum-exp.
+enum class Normalizer : uint8_t { kSoftmax, kPointwise };
+
 /// What a kind of layer looks like. The same for all layers of that kind.
 struct AttentionSpec {
   int32_t num_heads_q = 0;
@@ -45,6 +50,7 @@ struct AttentionSpec {
                               // AttendArgs brings alibi_slopes
   bool has_sinks = false;     // AttendArgs brings sinks
   Arithmetic arithmetic = Arithmetic::kFastest;
+  Normalizer normalizer = Normalizer::kSoftmax;
 
   // Which keys a row sees, and-ed with causal and window; SequenceBatch brings its slots. Parts
   // that are windows (kv <= q, q - kv < 4096) cost what the options above cost.
@@ -239,6 +245,36 @@ struct AttendStats {
   int64_t merge_ns = 0;   // merging the partial results of several units
 };
 
+/// A row of a tile as hooks see it: one query token and head against up to 128 consecutive keys of
+/// its sequence. Values of keys that the row does not see are arbitrary; what is written there is
+/// ignored.
+struct TileRow {
+  float* values = nullptr;  // [num_keys]
+  int32_t num_keys = 0;
+  int32_t key_begin = 0;
+  int32_t seq = 0;
+  int32_t head = 0;        // of q
+  int64_t position = 0;    // logical, of the query token
+  float reference = 0.0f;  // of weights: they are e^(score - reference)
+};
+
+/// The last resort where an expression does not do. Called by all workers at once, in any order,
+/// for every element that a row sees and perhaps for others; must neither throw nor call the
+/// library. A row's bits are the same however calls are cut as long as the hook treats every
+/// element by itself.
+struct TileHook {
+  void (*call)(const TileRow& row, void* user) = nullptr;  // null: none
+  void* user = nullptr;
+};
+
+/// What is done to out as it is written, in f32: out = gate * (scale * attention) + residual. A row
+/// without visible keys has attention 0.
+struct Epilogue {
+  ConstTensorView gate;      // (total_q, Hq, Dv), data null: 1
+  ConstTensorView residual;  // (total_q, Hq, Dv), data null: 0; may be `out` itself
+  float scale = 1.0f;
+};
+
 /// One layer's tensors.
 struct AttendArgs {
   ConstTensorView q;  // (total_q, Hq, Dqk)
@@ -257,8 +293,14 @@ struct AttendArgs {
   bool rotary_q_constant = false;  // all rows of a sequence at its q_start (FlashAttention's
                                    // rule for calls that are neither causal nor windowed)
   PartialView partial;             // where acc is set: states instead of out and lse
-  std::stop_token stop;            // checked between items of work
-  AttendStats* stats = nullptr;    // optional; the reference backend leaves it alone
+  Epilogue epilogue;               // not with `partial`
+  float* row_max = nullptr;  // (Hq, total_q): the largest visible score, without sinks; -inf where
+                             // there is none. Not with `partial`
+  TileHook score_hook;       // changes scores after spec.score
+  TileHook weight_hook;      // changes what V is multiplied with, not the row's sum; products are
+                             // then f32 whatever spec.arithmetic says
+  std::stop_token stop;      // checked between items of work
+  AttendStats* stats = nullptr;  // optional; the reference backend leaves it alone
 };
 
 /// Computes one layer. A row's bits depend on its own sequence, the spec, the dtypes, the ISA and

@@ -39,6 +39,19 @@ std::string check_lse(const Problem& problem, const reference::Row& row, const O
          std::to_string(bound) + place(token, head);
 }
 
+// As the LSE: the largest score is as exact as their sum.
+std::string check_row_max(const Problem& problem, const reference::Row& row, const Output& output,
+                          int64_t token, int64_t head) {
+  const auto index = static_cast<size_t>(head * output.view.shape[0] + token);
+  const double got = output.row_max[index];
+  const double bound = reference::lse_bound(row, problem.shape().q_dtype, problem.shape().kv_dtype);
+  const bool good =
+      std::isfinite(row.max) ? std::fabs(got - row.max) <= bound : same_class(got, row.max);
+  if (good) return {};
+  return "row_max is " + std::to_string(got) + ", not " + std::to_string(row.max) +
+         place(token, head);
+}
+
 }  // namespace
 
 Expected expect(const Problem& problem) {
@@ -67,7 +80,9 @@ reference::Weights weights_of(const Context& context, const Problem& problem) {
   const cpu::KernelTable* table = nullptr;
   REQUIRE(cpu::resolve_table(context.isa(), table).ok());
   const ProblemShape& shape = problem.shape();
-  const bool dot = cpu::uses_bf16_dot(*table, shape.spec.arithmetic, shape.q_dtype, shape.kv_dtype,
+  const Arithmetic arithmetic =
+      shape.weight_hook.call != nullptr ? Arithmetic::kFloat32 : shape.spec.arithmetic;
+  const bool dot = cpu::uses_bf16_dot(*table, arithmetic, shape.q_dtype, shape.kv_dtype,
                                       shape.rotary != Rotary::kNone);
   return dot ? reference::Weights::kBFloat16 : reference::Weights::kFloat32;
 }
@@ -112,7 +127,12 @@ std::string check_close(const Problem& problem, const Expected& expected, const 
   for (int64_t token = 0; token < problem.total_q(); ++token) {
     for (int64_t head = 0; head < heads; ++head) {
       const reference::Row& row = expected.rows[static_cast<size_t>(token * heads + head)];
-      const std::string wrong = check_lse(problem, row, output, token, head);
+      if (output.lse_view.data != nullptr) {
+        const std::string wrong = check_lse(problem, row, output, token, head);
+        if (!wrong.empty()) return wrong;
+      }
+      if (output.row_max.empty()) continue;
+      const std::string wrong = check_row_max(problem, row, output, token, head);
       if (!wrong.empty()) return wrong;
     }
   }

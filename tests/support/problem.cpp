@@ -18,7 +18,15 @@ constexpr std::byte kPoison{0xff};   // NaN in all three formats
 constexpr std::byte kPattern{0xa5};  // what outputs hold before a call
 constexpr int32_t kStalePage = std::numeric_limits<int32_t>::max();
 
-enum Stream : uint64_t { kStreamQ = 1, kStreamK, kStreamV, kStreamSlopes, kStreamSinks };
+enum Stream : uint64_t {
+  kStreamQ = 1,
+  kStreamK,
+  kStreamV,
+  kStreamSlopes,
+  kStreamSinks,
+  kStreamGate,
+  kStreamResidual
+};
 
 uint64_t mix(uint64_t x) {  // splitmix64
   x += 0x9e3779b97f4a7c15u;
@@ -106,6 +114,7 @@ Problem::Problem(ProblemShape shape) : shape_(std::move(shape)) {
   if (shape_.layout != KvLayout::kPacked) place_pages();
   make_strides();
   fill_q();
+  fill_epilogue();
   fill_kv();
   make_tables();
 }
@@ -194,6 +203,26 @@ void Problem::make_strides() {
   q_strides_[2] = 1;
   q_strides_[1] = shape_.spec.head_dim + pad;
   q_strides_[0] = shape_.spec.num_heads_q * q_strides_[1] + 2 * pad;
+}
+
+void Problem::fill_epilogue() {
+  const int64_t heads = shape_.spec.num_heads_q;
+  const auto bytes = static_cast<size_t>(total_q() * heads * dim_v_ * size_of(shape_.q_dtype));
+  gate_.resize(bytes);
+  residual_.resize(bytes);
+  for (size_t b = 0; b < shape_.sequences.size(); ++b) {
+    const SequenceShape& s = shape_.sequences[b];
+    for (int64_t t = 0; t < s.q_len; ++t) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const int64_t place = ((first_row(b) + t) * heads + h) * dim_v_;
+        const int64_t row = id_of(b) * 4096 + h;
+        fill_row({shape_.seed, kStreamGate, row, s.first_token + t, 1.0}, shape_.q_dtype,
+                 gate_.data(), place, dim_v_);
+        fill_row({shape_.seed, kStreamResidual, row, s.first_token + t, 1.0}, shape_.q_dtype,
+                 residual_.data(), place, dim_v_);
+      }
+    }
+  }
 }
 
 void Problem::fill_q() {
@@ -349,6 +378,8 @@ Output Problem::make_output(LseView options) const {
   output.lse.assign(static_cast<size_t>(total_q() * heads), -12345.0f);
   output.lse_view = options;
   output.lse_view.data = output.lse.data();
+  if (shape_.spec.normalizer == Normalizer::kPointwise) output.lse_view.data = nullptr;
+  if (shape_.row_max) output.row_max.assign(static_cast<size_t>(total_q() * heads), -12345.0f);
   return output;
 }
 
@@ -361,6 +392,16 @@ AttendArgs Problem::args(Output& output) const {
   args.alibi_slopes = alibi_slopes;
   args.sinks = sinks;
   args.score_values = shape_.score_values;
+  args.score_hook = shape_.score_hook;
+  args.weight_hook = shape_.weight_hook;
+  args.epilogue.scale = shape_.epilogue_scale;
+  const auto tensor = [&](const std::vector<std::byte>& data) {
+    return dense_tensor(static_cast<const void*>(data.data()), shape_.q_dtype, total_q(),
+                        int64_t{shape_.spec.num_heads_q}, int64_t{dim_v_});
+  };
+  if (shape_.gate) args.epilogue.gate = tensor(gate_);
+  if (shape_.residual) args.epilogue.residual = tensor(residual_);
+  if (shape_.row_max) args.row_max = output.row_max.data();
   if (shape_.rotary != Rotary::kNone) {
     args.rotary_q.cos = cos_.data();
     args.rotary_q.sin = sin_.data();

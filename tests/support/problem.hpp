@@ -43,6 +43,12 @@ struct ProblemShape {
   bool alibi_per_seq = false;  // slopes (batch * Hq)
   Rotary rotary = Rotary::kNone;
   bool rotary_constant = false;
+  bool gate = false;  // of the epilogue, in q_dtype
+  bool residual = false;
+  float epilogue_scale = 1.0f;
+  bool row_max = false;
+  TileHook score_hook{};
+  TileHook weight_hook{};
   std::vector<expr::SlotValue> mask_values{};   // borrowed
   std::vector<expr::SlotValue> score_values{};  // borrowed
   uint64_t seed = 1;
@@ -52,7 +58,8 @@ struct ProblemShape {
 /// Where a call writes. Everything starts as a pattern, so that stray writes are seen.
 struct Output {
   std::vector<std::byte> bytes;
-  std::vector<float> lse;  // (Hq, total_q) in the order of `lse_view`
+  std::vector<float> lse;      // (Hq, total_q) in the order of `lse_view`
+  std::vector<float> row_max;  // (Hq, total_q)
   TensorView view;
   LseView lse_view;
 
@@ -99,6 +106,7 @@ class Problem {
   void place_pages();
   void make_strides();
   void fill_q();
+  void fill_epilogue();
   void fill_kv();
   void make_tables();
   void fill_kv_row(bool is_v, size_t seq, int64_t key, int64_t head);
@@ -114,7 +122,7 @@ class Problem {
   bool give_seqused_ = true;
   bool give_q_start_ = false;
   bool give_leftpad_ = false;
-  std::vector<std::byte> q_, cos_, sin_;
+  std::vector<std::byte> q_, cos_, sin_, gate_, residual_;
   mutable AlignedBytes k_, v_;  // a KvView may write, attend does not; v_ may be a part of k_
   std::array<int64_t, 3> q_strides_{};
   KvStrides k_strides_, v_strides_;

@@ -50,6 +50,15 @@ struct OutputTarget {
   LseBase lse_base;
   LseEmpty lse_empty;
   const float* sinks;  // (Hq), null: none
+  float* row_max;      // element (token, head), heads first, null: none
+  int64_t row_max_head_stride;
+  bool pointwise;  // weights have no sum to divide by
+  float scale;     // out = gate * (scale * attention) + residual
+  struct Operand {
+    const void* data;  // null: none
+    DType dtype;
+    int64_t token_stride, head_stride;  // elements
+  } gate, residual;
 };
 
 struct PanelProducts;  // backends/cpu/panels.hpp
@@ -78,6 +87,8 @@ struct AttendTask {
   expr::ExprCall mask;        // evaluated where a run leaves something undecided
   const expr::MaskRun* runs;  // ascending, apart; what lies between is seen by no row. Null: all
   int32_t num_runs;
+  bool pointwise;             // scores are weights
+  TileHook score_hook, weight_hook;
   expr::ExprCall score;        // applied to the scaled, capped and biased score
   const RotaryView* rotary_q;  // null: none
   bool rotary_q_constant;

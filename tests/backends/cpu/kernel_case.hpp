@@ -224,6 +224,7 @@ class KernelCase {
     out.lse_token_stride = shape.heads_q();
     out.lse_head_stride = 1;
     out.sinks = shape.sinks ? sinks.data() : nullptr;
+    out.scale = 1.0f;
     return out;
   }
 

@@ -147,5 +147,35 @@ inline void weigh_row(int32_t begin, int32_t end, float row_ref, float rescale, 
   sum.store_aligned(lane_sums);
 }
 
+// Scores that are weights: what is hidden is -inf until here and weighs 0. A state's sum only says
+// that the row has seen something.
+template <class Isa, class Lines>
+inline void weigh_pointwise_row(int32_t begin, int32_t end, float* lane_sums, float* scores) {
+  using Vec = typename Isa::Vec;
+  Vec sum = Vec::load_aligned(lane_sums);
+  for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
+    const Vec s = Vec::load_aligned(scores + lane);
+    const auto hidden = s == Vec(-kInfinity);
+    const Vec p = xsimd::select(hidden, Vec(0.0f), s);
+    sum = xsimd::select(hidden, sum, Vec(1.0f));
+    if constexpr (Lines::kDot) {
+      Isa::store(Bf16{}, reinterpret_cast<uint16_t*>(scores) + lane, p);
+    } else {
+      p.store_aligned(scores + lane);
+    }
+  }
+  sum.store_aligned(lane_sums);
+}
+
+// Weights of lanes that the row does not see become 0 again.
+template <class Isa>
+inline void hide_row(const RowBlock& row, int32_t begin, int32_t end, float* weights) {
+  using Vec = typename Isa::Vec;
+  for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
+    const Vec s = masked_score<Isa>(row, Vec::load_aligned(weights + lane), lane);
+    xsimd::select(s == Vec(-kInfinity), Vec(0.0f), s).store_aligned(weights + lane);
+  }
+}
+
 }  // namespace
 }  // namespace attnrt::cpu

@@ -4,6 +4,7 @@
 // the same bits. An empty state is (acc 0, ref -inf, sum 0); only an empty one has sum 0.
 #pragma once
 
+#include "backends/cpu/kernels/generic/rotary_inl.hpp"
 #include "backends/cpu/kernels/generic/simd_inl.hpp"
 
 namespace attnrt::cpu {
@@ -98,12 +99,59 @@ inline float lse_of(const OutputTarget& out, const State& state) {
   return out.lse_base == LseBase::kTwo ? natural * kLog2E : natural;
 }
 
-// Writes out and lse of one row. The sink joins the sum once, here; a larger one than every score
-// becomes the reference, so nothing overflows. A row without keys is 0, its lse that of the sink.
+// Elements [begin, begin + n) of a row of an epilogue's operand, n at most kEpilogueColumns.
+constexpr int32_t kEpilogueColumns = 64;
 template <class Isa>
-inline void finish_row(const OutputTarget& out, int64_t token, int64_t head, const float* acc,
+inline void load_operand(const OutputTarget::Operand& operand, int64_t offset, int32_t n,
+                         float* to) {
+  load_row<Isa>(operand.dtype, operand.data, offset, n, to);
+}
+
+// acc = gate * (scale * acc) + residual, one operation at a time as it is written.
+template <class Isa>
+inline void apply_epilogue(const OutputTarget& out, int64_t token, int64_t head, float* acc,
+                           int32_t n) {
+  alignas(64) float operand[kEpilogueColumns];
+  const auto offset_of = [&](const OutputTarget::Operand& of) {
+    return token * of.token_stride + head * of.head_stride;
+  };
+  for (int32_t begin = 0; begin < n; begin += kEpilogueColumns) {
+    const int32_t count = n - begin < kEpilogueColumns ? n - begin : kEpilogueColumns;
+    float* values = acc + begin;
+    for (int32_t d = 0; d < count; ++d) values[d] *= out.scale;
+    if (out.gate.data != nullptr) {
+      load_operand<Isa>(out.gate, offset_of(out.gate) + begin, count, operand);
+      for (int32_t d = 0; d < count; ++d) values[d] *= operand[d];
+    }
+    if (out.residual.data != nullptr) {
+      load_operand<Isa>(out.residual, offset_of(out.residual) + begin, count, operand);
+      for (int32_t d = 0; d < count; ++d) values[d] += operand[d];
+    }
+  }
+}
+
+// The row as it would be written, in acc: then nothing is left to divide by.
+template <class Isa>
+inline void finish_values(float* acc, float factor, State& state, int32_t n) {
+  if (state.sum == 0.0f) {
+    __builtin_memset(acc, 0, static_cast<size_t>(n) * sizeof(float));
+  } else {
+    for (int32_t d = 0; d < n; ++d) acc[d] = acc[d] * factor / state.sum;
+  }
+  state.sum = 1.0f;
+}
+
+// Writes out and lse of one row; changes acc. The sink joins the sum once, here; a larger one than
+// every score becomes the reference, so nothing overflows. A row without keys is 0, its lse that of
+// the sink.
+template <class Isa>
+inline void finish_row(const OutputTarget& out, int64_t token, int64_t head, float* acc,
                        State state, int32_t n) {
   const bool empty = state.sum == 0.0f;
+  if (out.row_max != nullptr) {
+    out.row_max[token + head * out.row_max_head_stride] = empty ? -kInfinity : state.ref;
+  }
+  if (out.pointwise && !empty) state.sum = 1.0f;
   float factor = 1.0f;
   float lse = out.lse_empty == LseEmpty::kPlusInf ? kInfinity : -kInfinity;
   if (out.sinks != nullptr) {
@@ -117,10 +165,16 @@ inline void finish_row(const OutputTarget& out, int64_t token, int64_t head, con
       state.sum += exp_scalar<Isa>(sink - state.ref);
     }
   }
+  if (out.lse != nullptr) {
+    out.lse[token * out.lse_token_stride + head * out.lse_head_stride] =
+        empty ? lse : lse_of(out, state);
+  }
+  if (out.scale != 1.0f || out.gate.data != nullptr || out.residual.data != nullptr) {
+    finish_values<Isa>(acc, factor, state, n);
+    apply_epilogue<Isa>(out, token, head, acc, n);
+    factor = 1.0f;
+  }
   write_row<Isa>(out, token * out.token_stride + head * out.head_stride, acc, state, factor, n);
-  if (out.lse == nullptr) return;
-  out.lse[token * out.lse_token_stride + head * out.lse_head_stride] =
-      empty ? lse : lse_of(out, state);
 }
 
 // MergeTaskRows: Dv + 2 floats are read per split and row, and that is all it costs.

@@ -47,7 +47,7 @@ class ChunkWeights {
     }
     for (int32_t i = 0; i < count; ++i) {
       const RowTile& tile = tiles[i];
-      if (score_.call.code != nullptr) {
+      if (score_.call.code != nullptr || task_.score_hook.call != nullptr) {
         run_program(keys, head, chunk, tile, maxima);
         continue;
       }
@@ -57,14 +57,29 @@ class ChunkWeights {
                            w_.scores + (row - chunk) * kBlockKeys);
       }
     }
-    raise_refs<Isa>(maxima, rows, w_.ref + state, w_.rescale + state);
+    if (task_.pointwise) {
+      for (int32_t i = 0; i < rows; ++i) {
+        w_.ref[state + i] = 0.0f;
+        w_.rescale[state + i] = 1.0f;
+      }
+    } else {
+      raise_refs<Isa>(maxima, rows, w_.ref + state, w_.rescale + state);
+    }
     for (int32_t i = 0; i < count; ++i) {
       const RowTile& tile = tiles[i];
       for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
         const int64_t at = int64_t{head} * rows_ + row;
-        weigh_row<Isa, Lines, Kv>(lanes_begin(tile), lanes_end(tile), w_.ref[at], w_.rescale[at],
-                                  w_.lane_sums + at * kLineFloats,
-                                  w_.scores + (row - chunk) * kBlockKeys);
+        float* scores = w_.scores + (row - chunk) * kBlockKeys;
+        float* lane_sums = w_.lane_sums + at * kLineFloats;
+        if (task_.pointwise) {
+          weigh_pointwise_row<Isa, Lines>(lanes_begin(tile), lanes_end(tile), lane_sums, scores);
+        } else {
+          weigh_row<Isa, Lines, Kv>(lanes_begin(tile), lanes_end(tile), w_.ref[at], w_.rescale[at],
+                                    lane_sums, scores);
+        }
+        if (task_.weight_hook.call == nullptr) continue;
+        run_hook(task_.weight_hook, keys, head, row, tile, scores, w_.ref[at]);
+        hide_row<Isa>(row_block(keys, head, row), lanes_begin(tile), lanes_end(tile), scores);
       }
     }
   }
@@ -91,7 +106,21 @@ class ChunkWeights {
   static int32_t lanes_begin(const RowTile& tile) { return tile.first / kKeys * kKeys; }
   static int32_t lanes_end(const RowTile& tile) { return (tile.last + kKeys - 1) / kKeys * kKeys; }
 
-  // score_row with the score program in between.
+  // Over the keys of the tile that there are.
+  void run_hook(const TileHook& hook, const BlockKeys& keys, int32_t head, int32_t row,
+                const RowTile& tile, float* scores, float reference) const {
+    TileRow at;
+    at.values = scores + tile.first;
+    at.num_keys = tile.last - tile.first;
+    at.key_begin = keys.begin + tile.first;
+    at.seq = task_.seq;
+    at.head = (head_ + head) * task_.group + row % task_.group;
+    at.position = task_.q_position + row / task_.group;
+    at.reference = reference;
+    hook.call(at, hook.user);
+  }
+
+  // score_row with the score program, and the hook after it, in between.
   void run_program(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile& tile,
                    float* maxima) {
     const int32_t begin = lanes_begin(tile);
@@ -104,8 +133,13 @@ class ChunkWeights {
         natural_row<Isa>(task_, row_block(keys, head, row + r), begin, end,
                          scores + r * kBlockKeys);
       }
-      run_rows<Isa>(score_, {head * rows_ + row, rows, begin, end, scores, nullptr});
+      if (score_.call.code != nullptr) {
+        run_rows<Isa>(score_, {head * rows_ + row, rows, begin, end, scores, nullptr});
+      }
       for (int32_t r = 0; r < rows; ++r) {
+        if (task_.score_hook.call != nullptr) {
+          run_hook(task_.score_hook, keys, head, row + r, tile, scores + r * kBlockKeys, 0.0f);
+        }
         maxima[row - chunk + r] =
             mask_row<Isa>(row_block(keys, head, row + r), begin, end, scores + r * kBlockKeys);
       }

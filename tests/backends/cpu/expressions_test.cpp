@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Masks and scores of the catalogues through plans and every ISA, against the definition: whole
+// prompts, chunks, single tokens; grouped, paged, ragged.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "tests/src/expr/catalogue_scores.hpp"
+#include "tests/support/build.hpp"
+#include "tests/support/check.hpp"
+#include "tests/support/mask_catalogue.hpp"
+
+namespace attnrt::test {
+namespace {
+
+constexpr int32_t kTokens = 256;
+
+expr::MaskProgram compiled_mask(const std::string& text) {
+  expr::Expr expression;
+  REQUIRE(expr::parse(text, expression).message() == "");
+  expr::MaskProgram program;
+  REQUIRE(expr::compile_mask(expression, program).message() == "");
+  return program;
+}
+
+expr::ScoreProgram compiled_score(const std::string& text) {
+  expr::Expr expression;
+  REQUIRE(expr::parse(text, expression).message() == "");
+  expr::ScoreProgram program;
+  REQUIRE(expr::compile_score(expression, program).message() == "");
+  return program;
+}
+
+// The mask over its own shape, with its sequence at its index of the batch.
+ProblemShape shape_of(const testing::MaskCase& mask, int32_t q_len) {
+  ProblemShape shape;
+  shape.spec.mask = compiled_mask(mask.text);
+  shape.spec.num_heads_q = 2 * mask.num_heads;
+  shape.spec.num_heads_kv = mask.num_heads;
+  shape.spec.head_dim = 16;
+  shape.mask_values = mask.values();
+  for (int32_t b = 0; b < mask.b; ++b) shape.sequences.push_back({.q_len = 0, .kv_len = 0});
+  // The last query tokens of the mask: a chunk, or a step of decoding.
+  const int32_t tokens = std::min(q_len, mask.q_len);
+  shape.sequences.push_back({.q_len = tokens,
+                             .kv_len = mask.kv_len,
+                             .q_start = mask.q_begin + mask.q_len - tokens});
+  return shape;
+}
+
+void check_masks(int32_t q_len, KvLayout layout, DType dtype) {
+  for (const testing::MaskCase& mask : testing::mask_catalogue(kTokens)) {
+    CAPTURE(mask.name);
+    ProblemShape shape = shape_of(mask, q_len);
+    shape.layout = layout;
+    shape.q_dtype = shape.kv_dtype = dtype;
+    check_on_every_isa(Problem(shape));
+  }
+}
+
+TEST_CASE("masks of the catalogue: whole prompts, row-major pages, f32") {
+  check_masks(kTokens, KvLayout::kNHD, DType::kF32);
+}
+
+TEST_CASE("masks of the catalogue: one token, packed16, bf16") {
+  check_masks(1, KvLayout::kPacked16, DType::kBF16);
+}
+
+TEST_CASE("masks of the catalogue: two tokens, packed, f32") {
+  check_masks(2, KvLayout::kPacked, DType::kF32);
+}
+
+TEST_CASE("masks of the catalogue: seven tokens, packed16, f16") {
+  check_masks(7, KvLayout::kPacked16, DType::kF16);
+}
+
+TEST_CASE("scores of the catalogue: prompts, chunks and single tokens of two sequences") {
+  const expr::catalogue::Tables tables;
+  constexpr auto kKeys = static_cast<int32_t>(expr::catalogue::kTokens);
+  for (const expr::catalogue::ScoreCase& score : expr::catalogue::kScores) {
+    CAPTURE(score.name);
+    for (const int32_t q_len : {kKeys, 7, 2, 1}) {
+      ProblemShape shape;
+      shape.spec.score = compiled_score(score.text);
+      shape.spec.num_heads_q = expr::catalogue::kHeads;
+      shape.spec.num_heads_kv = 2;
+      shape.spec.head_dim = 32;
+      shape.spec.causal = q_len != 7;
+      shape.score_values = tables.values();
+      shape.layout = q_len == 2 ? KvLayout::kNHD : KvLayout::kPacked16;
+      shape.q_dtype = shape.kv_dtype = q_len == 1 ? DType::kBF16 : DType::kF32;
+      shape.sequences = {{.q_len = q_len, .kv_len = kKeys}, {.q_len = 1, .kv_len = kKeys - 9}};
+      check_on_every_isa(Problem(shape));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace attnrt::test
