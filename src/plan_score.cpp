@@ -84,7 +84,7 @@ bool options_are_free(const AttentionSpec& spec, const ScoreForm& form) {
 bool is_closed_form(const PlanData& plan, ScoreStorage& storage, BoundScore& score) {
   const ProgramData& program = *plan.score->program().data();
   const ScoreForm& form = program.score_form;
-  if (!form.exact || !options_are_free(plan.spec, form)) return false;
+  if (!form.exact || !program.dots.empty() || !options_are_free(plan.spec, form)) return false;
   float cap = plan.spec.softcap;
   if (form.has_softcap) {
     cap = form.softcap_slot >= 0 ? slot_of(storage.bindings, form.softcap_slot).float_value

@@ -172,10 +172,7 @@ class CpuBackend final : public Backend {
     return cpu_state(state).runner.team.size();
   }
 
-  Status supports(const PlanData& plan, const AttendArgs& args) const override {
-    if (plan.mask != nullptr || plan.score != nullptr) {
-      return Status(Code::kUnsupported, "the cpu backend does not run mask and score programs yet");
-    }
+  Status supports(const PlanData&, const AttendArgs& args) const override {
     return supports_memory("kv", args.kv.device);
   }
 

@@ -80,7 +80,8 @@ TEST_CASE("scores of the catalogue: prompts, chunks and single tokens of two seq
   const expr::catalogue::Tables tables;
   constexpr auto kKeys = static_cast<int32_t>(expr::catalogue::kTokens);
   for (const expr::catalogue::ScoreCase& score : expr::catalogue::kScores) {
-    CAPTURE(score.name);
+    const std::string name = score.name;
+    CAPTURE(name);
     for (const int32_t q_len : {kKeys, 7, 2, 1}) {
       ProblemShape shape;
       shape.spec.score = compiled_score(score.text);

@@ -95,8 +95,7 @@ TEST_CASE(
     REQUIRE(attend(context, plan, first.args(apart)).ok());
     REQUIRE(attend(context, plan, first.args(sum)).ok());
     AttendArgs args = second.args(sum);
-    args.epilogue.residual = {sum.view.data, sum.view.dtype, sum.view.shape,
-                              sum.view.strides};
+    args.epilogue.residual = sum.view;
     REQUIRE(attend(context, plan, args).message() == "");
     Output other = second.make_output();
     REQUIRE(attend(context, plan, second.args(other)).ok());
@@ -197,8 +196,7 @@ TEST_CASE("what has no meaning is refused by name") {
   args.epilogue.scale = std::numeric_limits<float>::quiet_NaN();
   CHECK(refused(args) == "epilogue.scale is nan, must be finite");
   args = problem.args(output);
-  args.epilogue.gate = {output.view.data, output.view.dtype, output.view.shape,
-                        output.view.strides};
+  args.epilogue.gate = output.view;
   CHECK(refused(args) == "out overlaps epilogue.gate");
   args.epilogue.gate.shape[1] = 5;
   CHECK(refused(args) ==

@@ -118,8 +118,22 @@ TEST_CASE("finished results merge by their lse; an empty one is neutral") {
       std::vector<float> scratch(static_cast<size_t>(dim));
       const std::vector<float> sinks(kHeads, sink);
       cpu::MergeStatesTask task{states.data(), 3, 1, kHeads, dim, kTokens, {}, scratch.data()};
-      task.out = {out.data(),        DType::kF32,         0,           dim, lse.data(), 0, 1,
-                  LseBase::kNatural, LseEmpty::kMinusInf, sinks.data()};
+      task.out = {.out = out.data(),
+                  .dtype = DType::kF32,
+                  .token_stride = 0,
+                  .head_stride = dim,
+                  .lse = lse.data(),
+                  .lse_token_stride = 0,
+                  .lse_head_stride = 1,
+                  .lse_base = LseBase::kNatural,
+                  .lse_empty = LseEmpty::kMinusInf,
+                  .sinks = sinks.data(),
+                  .row_max = nullptr,
+                  .row_max_head_stride = 0,
+                  .pointwise = false,
+                  .scale = 1.0f,
+                  .gate = {},
+                  .residual = {}};
       for (const cpu::KernelTable* table : runnable_tables()) {
         CAPTURE(std::string(table->name));
         table->merge_states(task);
