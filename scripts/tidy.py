@@ -39,6 +39,8 @@ TESTED_ELSEWHERE = {
     "backends/cpu/kernels/onednn.cpp": CONFORMANCE,
     "backends/cpu/kernels/neon.cpp": CONFORMANCE + ", under scripts/test_aarch64.sh",
     "backends/cpu/packed16_append.cpp": "tests/src/append_packed16_test.cpp, every ISA",
+    "backends/cuda/cuda_backend.cpp": "tests/backends/cuda/device/, where a device is",
+    "backends/cuda/device_memory.cpp": "tests/backends/cuda/device/, where a device is",
     "backends/cuda/call_params.cpp": "tests/backends/cuda/, every emulated call",
     "backends/reference/reference_backend.cpp": "tests/backends/reference/, through attend",
     "src/attention.cpp": CONFORMANCE,

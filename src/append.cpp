@@ -44,13 +44,15 @@ AppendPlace place_by_row(const AppendTask& task, int64_t token) {
 
 Status run(Context::Impl& impl, const AppendArgs& args,
            AppendPlace (*place)(const AppendTask& task, int64_t token)) {
-  if (Status s = impl.backend->supports_memory("kv", args.kv.device); !s.ok()) return s;
+  Executor by;
+  if (Status s = executor_for(impl, args.kv.device, by); !s.ok()) return s;
+  if (Status s = by.backend->supports_memory("kv", args.kv.device); !s.ok()) return s;
   if (args.k.shape[0] == 0) return {};
   AppendTask task;
   task.args = &args;
   task.total_new = args.k.shape[0];
   task.place = place;
-  return impl.backend->append(*impl.state, task);
+  return by.backend->append(*by.state, task);
 }
 
 }  // namespace

@@ -15,13 +15,15 @@ Status attend(Context& context, const Plan& plan, const AttendArgs& args) {
     if (Status status = validate_attend(data, args); !status.ok()) return status;
 
     Context::Impl& impl = *context.impl();
-    if (Status status = impl.backend->supports(data, args); !status.ok()) return status;
+    Executor by;
+    if (Status status = executor_for(impl, args.q.device, by); !status.ok()) return status;
+    if (Status status = by.backend->supports(data, args); !status.ok()) return status;
     BoundScore score;
     if (Status status = bind_score(data, args, impl.score, score); !status.ok()) return status;
     std::span<std::byte> workspace;
-    const size_t bytes = impl.backend->workspace_bytes(*impl.state, data);
-    if (Status status = acquire_workspace(impl, bytes, workspace); !status.ok()) return status;
-    return impl.backend->attend(*impl.state, {data, args, score}, workspace);
+    const size_t bytes = by.backend->workspace_bytes(*by.state, data);
+    if (Status status = acquire_workspace(impl, by, bytes, workspace); !status.ok()) return status;
+    return by.backend->attend(*by.state, {data, args, score}, workspace);
   });
 }
 

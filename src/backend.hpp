@@ -58,6 +58,9 @@ class Backend {
   virtual ~Backend() = default;
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
 
+  /// Where the tensors are that it works on.
+  [[nodiscard]] virtual Device device() const noexcept { return Device::kCpu; }
+
   /// Usable in this process now, and why (not).
   [[nodiscard]] virtual Capability capability() const = 0;
 
@@ -105,6 +108,11 @@ class Backend {
 
   [[nodiscard]] virtual size_t workspace_bytes(const BackendState& state,
                                                const PlanData& plan) const noexcept = 0;
+
+  /// Workspace of the state's own, for backends whose device is not the CPU: grown, never shrunk.
+  virtual Status own_workspace(BackendState&, size_t, std::span<std::byte>&) const {
+    return Status(Code::kInternal, "this backend works in host memory");
+  }
 
   /// `workspace` has at least workspace_bytes bytes and is 64-byte aligned.
   virtual Status attend(BackendState& state, const AttendCall& call,

@@ -58,6 +58,8 @@ Status fill(const ContextOptions& options, Context::Impl& impl) {
   if (Status status = impl.backend->create_state(options, impl.state); !status.ok()) return status;
   impl.borrowed_workspace = !options.workspace.empty();
   impl.workspace = options.workspace;
+  impl.named_backend = !options.backend.empty();
+  impl.stream = options.stream;
   return {};
 }
 
@@ -102,7 +104,8 @@ Status Context::reserve(const Plan& plan) {
   if (Status status = ready(*this); !status.ok()) return status;
   if (!plan.valid()) return Status(Code::kInvalidArgument, "plan is empty, make_plan fills it");
   std::span<std::byte> memory;
-  return acquire_workspace(*impl_, workspace_bytes(plan), memory);
+  return acquire_workspace(*impl_, {impl_->backend, impl_->state.get()}, workspace_bytes(plan),
+                           memory);
 }
 
 std::string_view Context::backend() const noexcept {
@@ -126,8 +129,33 @@ Status ready(Context& context) noexcept {
   return guarded([&] { return impl->status; });
 }
 
-Status acquire_workspace(Context::Impl& impl, size_t bytes, std::span<std::byte>& memory) noexcept {
+Status executor_for(Context::Impl& impl, Device device, Executor& executor) noexcept {
   return guarded([&]() -> Status {
+    executor = {impl.backend, impl.state.get()};
+    // A named backend refuses what is not its own, by name.
+    if (impl.named_backend || impl.backend->device() == device) return {};
+    if (impl.device_backend == nullptr) {
+      const Backend* found = nullptr;
+      if (Status s = find_backend("cuda", found); !s.ok()) {
+        return Status(Code::kUnavailable, "tensors are on the device: " + s.message());
+      }
+      ContextOptions options;
+      options.stream = impl.stream;
+      if (Status s = found->create_state(options, impl.device_state); !s.ok()) return s;
+      impl.device_backend = found;
+    }
+    executor = {impl.device_backend, impl.device_state.get()};
+    return {};
+  });
+}
+
+Status acquire_workspace(Context::Impl& impl, const Executor& executor, size_t bytes,
+                         std::span<std::byte>& memory) noexcept {
+  return guarded([&]() -> Status {
+    const bool on_device = executor.backend->device() != Device::kCpu;
+    if (on_device && !(impl.borrowed_workspace && impl.named_backend)) {
+      return executor.backend->own_workspace(*executor.state, bytes, memory);
+    }
     if (impl.borrowed_workspace) {
       memory = aligned_part(impl.workspace);
       if (memory.size() >= bytes) return {};

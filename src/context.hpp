@@ -35,6 +35,12 @@ struct Context::Impl {
   std::span<std::byte> workspace;   // the borrowed one, as given
   WorkspacePool pool;
 
+  // Where no backend was named: what calls on device memory run on, made by the first of them.
+  bool named_backend = false;
+  void* stream = nullptr;
+  const Backend* device_backend = nullptr;
+  std::unique_ptr<BackendState> device_state;
+
   // Reused by the flash_attn calls, so that a steady state allocates nothing.
   Plan plan;
   std::vector<int32_t> lengths, cu_seqlens_q, cu_seqlens_k, pages, positions;
@@ -46,8 +52,20 @@ struct Context::Impl {
 /// The deferred status of the context; InvalidArgument without an Impl (moved from).
 Status ready(Context& context) noexcept;
 
-/// Workspace of at least `bytes`, 64-byte aligned: the caller's, or the pool grown.
-Status acquire_workspace(Context::Impl& impl, size_t bytes, std::span<std::byte>& memory) noexcept;
+/// A backend with its state.
+struct Executor {
+  const Backend* backend = nullptr;
+  BackendState* state = nullptr;
+};
+
+/// Who runs calls on tensors of `device`: the context's backend, or the one that was found for that
+/// device. Errors: Unavailable where there is none.
+Status executor_for(Context::Impl& impl, Device device, Executor& executor) noexcept;
+
+/// Workspace of at least `bytes`, 64-byte aligned: the caller's, or the executor's, or the pool
+/// grown.
+Status acquire_workspace(Context::Impl& impl, const Executor& executor, size_t bytes,
+                         std::span<std::byte>& memory) noexcept;
 
 /// Runs `call` and turns an escaping exception into a Status: nothing throws across the API.
 template <class Call>

@@ -15,12 +15,13 @@ Status merge(Context& context, std::span<const State> states,
     if (Status status = validate_merge(states, task.out, task.lse, sinks); !status.ok()) {
       return status;
     }
-    Context::Impl& impl = *context.impl();
-    if (Status s = impl.backend->supports_memory("out", task.out.device); !s.ok()) return s;
+    Executor by;
+    if (Status s = executor_for(*context.impl(), task.out.device, by); !s.ok()) return s;
+    if (Status s = by.backend->supports_memory("out", task.out.device); !s.ok()) return s;
     if (task.out.shape[0] == 0) return {};
     task.*field = states;
     task.sinks = sinks.empty() ? nullptr : sinks.data();
-    return impl.backend->merge(*impl.state, task);
+    return by.backend->merge(*by.state, task);
   });
 }
 

@@ -2,6 +2,7 @@
 // Plans one step: which keys each tile of query rows visits, where they are split into items, and
 // where unmerged results go. Knows no hardware; the same batch always gives the same plan.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -261,7 +262,13 @@ void clear(PlanData& plan) {
   plan.odd_leftpad_seq = -1;
 }
 
+uint64_t next_serial() noexcept {
+  static std::atomic<uint64_t> serial{0};
+  return serial.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 void build(const SequenceBatch& batch, const PageBound& bound, PlanData& plan) {
+  plan.serial = next_serial();
   clear(plan);
   plan.total_q = batch.cu_seqlens_q.empty() ? 0 : batch.cu_seqlens_q.back();
   plan.page_size = batch.block_table.page_size;

@@ -58,6 +58,7 @@ struct PlanItem {
 };
 
 struct PlanData {
+  uint64_t serial = 0;  // of this process, another one each time: what a device may know it by
   AttentionSpec asked;  // as make_plan was given it
   AttentionSpec spec;   // head_dim_v and softmax_scale filled in, causal and those parts of the
                         // mask that are windows folded into the windows

@@ -7,15 +7,10 @@
 #include <span>
 #include <vector>
 
-#include "backends/cuda/kernels/params.hpp"
+#include "backends/cuda/kernels/shape.hpp"
 #include "src/plan_data.hpp"
 
 namespace attnrt::cuda {
-
-/// Rows of a block of threads: up to kShortRows, or as many as tall_rows says. Which it is never
-/// changes a bit of the result.
-inline constexpr int32_t kShortRows = 16;
-constexpr int32_t tall_rows(int32_t padded_dim) { return padded_dim <= 128 ? 128 : 64; }
 
 /// The columns that kernels compute with: the smallest of 64, 128, 192 and 256 that holds both head
 /// dims; 0 where none does.

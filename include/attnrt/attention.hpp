@@ -159,14 +159,18 @@ Status extend_plan(const SequenceBatch& batch, Plan& plan, const PlanOptions& op
 inline constexpr int32_t kMaxThreads = 4096;
 
 struct ContextOptions {
-  std::string_view backend;  // "cpu", "reference"; empty: the best for the tensors' device
+  // "cpu", "reference", "cuda"; empty: the best for the tensors' device, call by call.
+  std::string_view backend;
   std::string_view isa;  // of Runtime::isas(): "baseline", "avx2", "avx512", "avx512_bf16", "amx",
                          // "onednn"; empty: ATTNRT_ISA, else the best here
   int32_t num_threads = 0;  // 0: the TBB arena that the calling thread is in; at most kMaxThreads
 
   /// Empty: a growing pool of the context's own. Else borrowed, to outlive the context: used from
-  /// its first 64-byte boundary on, and never grown; too small is OutOfMemory.
+  /// its first 64-byte boundary on, and never grown; too small is OutOfMemory. Backend "cuda":
+  /// device memory. A context without a named backend borrows it for calls on the CPU only.
   std::span<std::byte> workspace;
+
+  void* stream = nullptr;  // cuda: the cudaStream_t that calls are put on; null: the default one
 };
 
 /// Who computes, with which threads and scratch memory. One per concurrent caller: calls on the

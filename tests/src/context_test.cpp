@@ -34,7 +34,7 @@ TEST_CASE("unknown names and impossible numbers are refused, and the context sta
   ContextOptions one_more;
   one_more.num_threads = kMaxThreads + 1;
   const Row rows[] = {
-      {backend, Code::kInvalidArgument, "backend is 'gpu', this build has cpu, reference"},
+      {backend, Code::kInvalidArgument, "backend is 'gpu', this build has cpu, cuda, reference"},
       {isa, Code::kInvalidArgument, "mmx"},
       {threads, Code::kInvalidArgument, "num_threads is -2, it must be 0 or more"},
       {many, Code::kInvalidArgument, "num_threads is 2000000000, it must be at most 4096"},

@@ -10,6 +10,11 @@
 
 namespace attnrt::cuda {
 
+/// Rows of a block of threads: up to kShortRows, or as many as tall_rows says. Which it is never
+/// changes a bit of the result.
+inline constexpr int32_t kShortRows = 16;
+constexpr int32_t tall_rows(int32_t padded_dim) { return padded_dim <= 128 ? 128 : 64; }
+
 /// kRowWarps x kKeyWarps warps. A warp computes the scores of 16 rows with its share of a block's
 /// keys, and the results of the same rows in its share of the columns.
 template <int kDimension, int kRowWarpCount, int kKeyWarpCount>

@@ -2,7 +2,6 @@
 // The shapes that are built, by padded head dim: one for up to 16 rows, one for more.
 #pragma once
 
-#include "backends/cuda/device_plan.hpp"
 #include "backends/cuda/kernels/shape.hpp"
 
 namespace attnrt::cuda {

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/supports.hpp"
+
+#include <string>
+#include <utility>
+
+#include "backends/cuda/device_plan.hpp"
+#include "src/refuse.hpp"
+
+namespace attnrt::cuda {
+namespace {
+
+template <class... Parts>
+Status unsupported(const Parts&... parts) {
+  std::string message;
+  (append_part(message, parts), ...);
+  return Status(Code::kUnsupported, std::move(message));
+}
+
+Status check_layout(const KvView& kv) {
+  if (kv.layout != KvLayout::kPacked16) return {};
+  return unsupported(
+      "kv.layout is packed16, the CPU's own: the cuda backend reads packed, nhd and "
+      "hnd (convert_kv makes them)");
+}
+
+Status check_dtypes(const AttendArgs& args) {
+  if (args.kv.dtype == DType::kF32) {
+    return unsupported("kv.dtype is f32, the cuda backend reads bf16 and f16");
+  }
+  if (args.q.dtype == args.kv.dtype) return {};
+  return unsupported("q.dtype is ", to_string(args.q.dtype), " and kv.dtype ",
+                     to_string(args.kv.dtype), ", the cuda backend wants one dtype");
+}
+
+}  // namespace
+
+Status supports_attend(const PlanData& plan, const AttendArgs& args) {
+  if (args.q.device != Device::kCuda) {
+    return unsupported("q.device is cpu, the cuda backend reads device memory only");
+  }
+  if (plan.mask != nullptr) {
+    return unsupported("spec.mask is more than a window, the cuda backend has causal and windows");
+  }
+  if (plan.score != nullptr) {
+    return unsupported("spec.score is an expression, the cuda backend has softcap and ALiBi");
+  }
+  if (Status s = check_layout(args.kv); !s.ok()) return s;
+  if (Status s = check_dtypes(args); !s.ok()) return s;
+  if (args.kv.v_is_k_prefix) {
+    return unsupported("kv.v_is_k_prefix is set, the cuda backend wants V of its own");
+  }
+  if (padded_dim(plan.spec.head_dim, plan.spec.head_dim_v) == 0) {
+    return unsupported("head_dim is ", plan.spec.head_dim, ", head_dim_v ", plan.spec.head_dim_v,
+                       ", the cuda backend has at most 256");
+  }
+  if (plan.spec.arithmetic == Arithmetic::kFloat32) {
+    return unsupported("arithmetic is kFloat32, the cuda backend rounds weights to 16 bits");
+  }
+  if (args.rotary_q.cos != nullptr) {
+    return unsupported("rotary_q is given, the cuda backend wants q that is rotated");
+  }
+  return {};
+}
+
+Status supports_append(const AppendArgs& args) { return check_layout(args.kv); }
+
+Status supports_merge(const MergeTask& task) {
+  const size_t sources = task.states.size() + task.partials.size();
+  if (sources > MergeParams::kMaxSources) {
+    return unsupported(task.states.empty() ? "partials has " : "states has ", sources,
+                       " entries, the cuda backend merges at most ", MergeParams::kMaxSources,
+                       " in a call");
+  }
+  if (task.out.shape[2] <= 256) return {};
+  return unsupported("out.shape[2] is ", task.out.shape[2], ", the cuda backend has at most 256");
+}
+
+}  // namespace attnrt::cuda

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA backend against the contract, on the device that is there; skipped where there is none.
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+
+#include "backends/cuda_plugin.hpp"
+#include "tests/backends/conformance.hpp"
+#include "tests/backends/cuda/cuda_shapes.hpp"
+#include "tests/backends/cuda/device/device_mirror.hpp"
+#include "tests/support/check.hpp"
+#include "tests/support/skip.hpp"
+
+namespace attnrt::test {
+namespace {
+
+// False where there is no device, having said so.
+bool device_context(Context& context, void* stream = nullptr) {
+  const Capability cuda = cuda_plugin().capability();
+  if (!cuda.available) {
+    skip("no CUDA device: " + cuda.reason);
+    return false;
+  }
+  ContextOptions options;
+  options.backend = "cuda";
+  options.stream = stream;
+  const Status status = Context::create(options, context);
+  REQUIRE_MESSAGE(status.ok(), status.message());
+  return true;
+}
+
+void run_suite(DType kv_dtype, uint64_t seed) {
+  Context context;
+  if (!device_context(context)) return;
+  ConformanceRunner runner;
+  runner.name = "cuda";
+  runner.adapt = adapt_to_cuda;
+  runner.weights = reference::Weights::kBFloat16;
+  runner.run = [&](const Problem& problem, Output& output, LseView lse) {
+    return run_on_device(context, problem, output, lse.data != nullptr);
+  };
+  const int problems = conformance_problems();
+  CHECK(check_conformance(runner, kv_dtype, problems, seed) == problems);
+}
+
+ProblemShape mixed_shape() {
+  ProblemShape shape;
+  shape.spec.num_heads_q = 8;
+  shape.spec.num_heads_kv = 2;
+  shape.spec.head_dim = 128;
+  shape.spec.causal = true;
+  shape.q_dtype = shape.kv_dtype = shape.out_dtype = DType::kBF16;
+  shape.sequences = {{1, 5000}, {300, 900}, {4, 1100}};
+  return shape;
+}
+
+}  // namespace
+
+TEST_SUITE("CUDA conformance") {
+  TEST_CASE("bf16 K and V") { run_suite(DType::kBF16, 2); }
+  TEST_CASE("f16 K and V") { run_suite(DType::kF16, 3); }
+
+  TEST_CASE("repeated, with other pages, and alone: the same bits") {
+    Context context;
+    if (!device_context(context)) return;
+    const Problem problem(mixed_shape());
+    Output expected = problem.make_output();
+    REQUIRE(run_on_device(context, problem, expected) == "");
+    for (int i = 0; i < 20; ++i) {
+      ProblemShape shape = mixed_shape();
+      shape.page_size = i % 2 == 0 ? 16 : 7 + i;
+      shape.page_seed = static_cast<uint64_t>(i);
+      const Problem again(shape);
+      Output output = again.make_output();
+      REQUIRE(run_on_device(context, again, output) == "");
+      CHECK(check_same_bits(expected, output) == "");
+    }
+  }
+
+  TEST_CASE("captured in a graph and replayed") {
+    cudaStream_t stream = nullptr;
+    Context context;
+    if (!cuda_plugin().capability().available) return skip("no CUDA device");
+    REQUIRE(cudaStreamCreate(&stream) == cudaSuccess);
+    REQUIRE(device_context(context, stream));
+    const Problem problem(mixed_shape());
+    Output expected = problem.make_output();
+    Output output = problem.make_output();
+    Plan plan;
+    REQUIRE(make_plan(problem.spec(), problem.batch(), plan).ok());
+    DeviceMirror first;
+    DeviceMirror second;
+    const AttendArgs eager = device_args(problem, expected, first);
+    const AttendArgs captured = device_args(problem, output, second);
+    REQUIRE(attend(context, plan, eager).message() == "");  // uploads the plan
+    REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    CHECK(attend(context, plan, captured).message() == "");
+    cudaGraph_t graph = nullptr;
+    REQUIRE(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
+    cudaGraphExec_t executable = nullptr;
+    REQUIRE(cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess);
+    for (int i = 0; i < 3; ++i) REQUIRE(cudaGraphLaunch(executable, stream) == cudaSuccess);
+    first.out(expected.bytes.data());
+    second.out(output.bytes.data());
+    first.out(expected.lse.data());
+    second.out(output.lse.data());
+    CHECK(check_same_bits(expected, output) == "");
+    cudaGraphExecDestroy(executable);
+    cudaGraphDestroy(graph);
+    cudaStreamDestroy(stream);
+  }
+}
+
+}  // namespace attnrt::test
