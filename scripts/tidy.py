@@ -59,6 +59,7 @@ DOORS = {
     "oneapi/tbb": ["backends/cpu/parallel.cpp", "perf/", "tests/"],
     "oneapi/dnnl/": ["backends/cpu/onednn_panels.cpp"],
     "omp.h": ["backends/cpu/onednn_panels.cpp", "tests/backends/cpu/onednn_panels_test.cpp"],
+    "cuda_": ["backends/cuda/", "tests/backends/cuda/device/", "perf/cuda/"],
     "doctest": ["tests/"],
     "CLI/": ["perf/", "tests/perf/"],
     "fmt/": ["perf/", "tests/perf/"],

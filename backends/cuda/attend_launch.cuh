@@ -25,8 +25,8 @@ cudaError_t launch_units(AttendParams params, const DeviceUnit* units, uint32_t 
                          uint32_t kv_heads, cudaStream_t stream) noexcept {
   if (count == 0) return cudaSuccess;
   params.units = units;
-  attend_kernel<T, Shape>
-      <<<dim3(count, kv_heads), Shape::kThreads, Shape::kSharedBytes, stream>>>(params);
+  const dim3 blocks = Shape::kHeadsTogether ? dim3(count * kv_heads) : dim3(count, kv_heads);
+  attend_kernel<T, Shape><<<blocks, Shape::kThreads, Shape::kSharedBytes, stream>>>(params);
   return cudaGetLastError();
 }
 

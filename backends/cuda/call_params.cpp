@@ -99,6 +99,7 @@ AttendParams attend_params(const PlanData& plan, const DevicePlanLayout& layout,
                       : own_states(plan, state_memory);
   params.page_size = plan.page_size;
   params.group = spec.num_heads_q / spec.num_heads_kv;
+  params.heads_kv = static_cast<uint32_t>(spec.num_heads_kv);
   params.head_dim = spec.head_dim;
   params.window_left = spec.window_left;
   params.window_right = spec.window_right;

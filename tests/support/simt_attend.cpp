@@ -16,7 +16,7 @@ namespace {
 template <class T, class Shape>
 SimtKernel kernel_of() {
   return {[](const cuda::AttendParams& params) { cuda::AttendBlock<T, Shape>(params).run(); },
-          Shape::kThreads, Shape::kSharedBytes};
+          Shape::kThreads, Shape::kSharedBytes, Shape::kHeadsTogether};
 }
 
 template <class T>
@@ -36,6 +36,10 @@ SimtKernel kernel_of_dim(int32_t dim, bool tall) {
 std::string launch_attend(const SimtKernel& kernel, const cuda::AttendParams& params,
                           const SimtMemory& memory, SimtLaunch launch) {
   if (launch.blocks_x == 0) return {};
+  if (kernel.heads_together) {
+    launch.blocks_x *= launch.blocks_y;
+    launch.blocks_y = 1;
+  }
   launch.threads = kernel.threads;
   launch.shared_bytes = kernel.shared_bytes;
   return simt_run(launch, memory, [&] { kernel.run(params); });

@@ -18,6 +18,7 @@ struct SimtKernel {
   void (*run)(const cuda::AttendParams& params) = nullptr;
   uint32_t threads = 0;
   uint32_t shared_bytes = 0;
+  bool heads_together = false;
 };
 
 SimtKernel simt_attend_kernel(DType dtype, int32_t padded_dim, bool tall);

@@ -16,15 +16,15 @@
 
 namespace attnrt::cuda {
 
-/// Threads come as block (unit, KV head).
+/// Threads come as block (unit, KV head), or (unit * KV heads + KV head) with kHeadsTogether.
 template <class T, class Shape>
 class AttendBlock {
  public:
   explicit ATTNRT_DEVICE AttendBlock(const AttendParams& params)
       : params_(params),
-        unit_(device::load(params.units + device::block_x())),
+        unit_(device::load(params.units + unit_number(params))),
         sequence_(device::load(params.sequences + unit_.seq)),
-        kv_head_(device::block_y()),
+        kv_head_(kv_head_number(params)),
         lane_(device::lane_index()),
         row_warp_(device::thread_index() / 32 % Shape::kRowWarps),
         key_warp_(device::thread_index() / 32 / Shape::kRowWarps),
@@ -45,10 +45,17 @@ class AttendBlock {
         if (i == 0 || block % kSplitBlocks == 0) begin_split();
         next_tile(2 * i);
         note_sources(i);
-        scores(i);
-        const RowPair rescale = softmax_.weigh(rows_, scores_, block * kBlockKeys, weights_base());
+        // What a warp's rows cannot see changes nothing, so it is left out.
+        const bool active = softmax_.sees_some(block * kBlockKeys);
+        RowPair rescale = {1.0f, 1.0f};
+        if (active) {
+          scores(i);
+          rescale = softmax_.weigh(rows_, scores_, block * kBlockKeys, weights_base());
+        }
         next_tile(2 * i + 1);
-        add_values(i, rescale);
+        if (active) scale_values(rescale);
+        add_non_finite_values(i);
+        if (active) add_values(i);
         if (block == last || (block + 1) % kSplitBlocks == 0) end_split(block / kSplitBlocks);
       }
     }
@@ -58,6 +65,13 @@ class AttendBlock {
  private:
   static constexpr int kKeyTiles = Shape::kKeyTiles;
   static constexpr int kColumnTiles = Shape::kColumnTiles;
+
+  static ATTNRT_DEVICE uint32_t unit_number(const AttendParams& params) {
+    return Shape::kHeadsTogether ? device::block_x() / params.heads_kv : device::block_x();
+  }
+  static ATTNRT_DEVICE uint32_t kv_head_number(const AttendParams& params) {
+    return Shape::kHeadsTogether ? device::block_x() % params.heads_kv : device::block_y();
+  }
 
   [[nodiscard]] ATTNRT_DEVICE uint32_t weights_base() const {
     return device::shared_base() + Shape::kWeights;
@@ -155,8 +169,7 @@ class AttendBlock {
     }
   }
 
-  // acc_ = acc_ * rescale + weights * V, of this warp's rows and columns.
-  ATTNRT_DEVICE void add_values(int32_t i, RowPair rescale) {
+  ATTNRT_DEVICE void scale_values(const RowPair& rescale) {
     ATTNRT_UNROLL
     for (int n = 0; n < kColumnTiles; ++n) {
       ATTNRT_UNROLL
@@ -164,15 +177,21 @@ class AttendBlock {
         acc_[n][j] = device::mul(acc_[n][j], j < 2 ? rescale.upper : rescale.lower);
       }
     }
-    const uint32_t v = tile_at(2 * i + 1);
+  }
+
+  // See finite.cuh. All warps take part.
+  ATTNRT_DEVICE void add_non_finite_values(int32_t i) {
     const int32_t first_key = (first_block_ + i) * kBlockKeys;
-    if (rows_.some_row_misses_a_key(first_key)) {
-      const FiniteTile<T, Shape> tile(v, weights_base(), row_warp_, key_warp_);
-      if (tile.has_non_finite()) {
-        softmax_.store_weights(scores_, weights_base());
-        tile.add_non_finite(acc_, softmax_, first_key);
-      }
-    }
+    if (!rows_.some_row_misses_a_key(first_key)) return;
+    const FiniteTile<T, Shape> tile(tile_at(2 * i + 1), weights_base(), row_warp_, key_warp_);
+    if (!tile.has_non_finite()) return;
+    softmax_.store_weights(scores_, weights_base());
+    tile.add_non_finite(acc_, softmax_, first_key);
+  }
+
+  // acc_ += weights * V, of this warp's rows and columns.
+  ATTNRT_DEVICE void add_values(int32_t i) {
+    const uint32_t v = tile_at(2 * i + 1);
     const uint32_t key = lane_ % 16;
     const uint32_t chunk = key_warp_ * kColumnTiles + lane_ / 16;
     ATTNRT_UNROLL
@@ -301,7 +320,7 @@ class AttendBlock {
   int32_t first_block_ = 0;
   int32_t num_blocks_ = 0;
   KeySource next_source_ = {-1, 0};
-  float scores_[kKeyTiles][4];
+  float scores_[kKeyTiles][4] = {};
   float acc_[kColumnTiles][4];
   float total_[kColumnTiles][4] = {};
   RowState total_state_[2] = {RowState::empty(), RowState::empty()};

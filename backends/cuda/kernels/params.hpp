@@ -93,6 +93,7 @@ struct AttendParams {
   int64_t alibi_stride;
   int32_t page_size;  // packed: 0
   int32_t group;
+  uint32_t heads_kv;
   int32_t head_dim;
   int32_t window_left;
   int32_t window_right;

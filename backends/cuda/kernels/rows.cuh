@@ -48,6 +48,12 @@ class Rows {
             at < static_cast<uint32_t>(unit_.row_end)};
   }
 
+  /// Row `r`, or the last one that exists.
+  [[nodiscard]] ATTNRT_DEVICE Row last_row(const AttendParams& params, uint32_t r) const {
+    const auto rows = static_cast<uint32_t>(unit_.row_end - unit_.row_begin);
+    return row(params, r < rows ? r : rows - 1);
+  }
+
   /// Where this sequence's slopes begin.
   [[nodiscard]] ATTNRT_DEVICE int64_t alibi_row(const AttendParams& params) const {
     return unit_.seq * params.alibi_stride;

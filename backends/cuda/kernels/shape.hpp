@@ -28,7 +28,10 @@ struct AttendShape {
   static constexpr int kColumnTiles = kDim / 8 / kKeyWarps;       // of a warp, 8 columns each
   static constexpr int kSumGroups = kBlockKeys / 16 / kKeyWarps;  // of a warp, see softmax.cuh
   static constexpr int kChunks = kDim / 8;                        // 16 bytes each, of a row
-  static constexpr int kSlots = kDim <= 128 ? 4 : 3;              // tiles of K or V under way
+  // Blocks stand by unit, the KV heads of each side by side, so that those that run together read
+  // neighbouring bytes; or by KV head, so that blocks that run together read the same K and V.
+  static constexpr bool kHeadsTogether = kRowWarps == 1;
+  static constexpr int kSlots = kDim <= 128 ? 4 : 3;  // tiles of K or V under way
 
   // Bytes of shared memory, from its beginning.
   static constexpr uint32_t kTileBytes = kBlockKeys * kDim * 2;

@@ -39,6 +39,11 @@ class Softmax {
       keys_[half] = rows.keys_of(params, row.token);
       if (!row.exists) keys_[half] = {0, 0};
     }
+    // Both ends grow from row to row; rows that do not exist come last.
+    const Row first = rows.row(params, row_warp * 16);
+    const Row last = rows.last_row(params, row_warp * 16 + 15);
+    warp_keys_ = {rows.keys_of(params, first.token).begin, rows.keys_of(params, last.token).end};
+    if (!first.exists) warp_keys_ = {0, 0};
   }
 
   /// An empty state.
@@ -111,6 +116,13 @@ class Softmax {
   /// Weights into shared memory, where they are not there anyway.
   ATTNRT_DEVICE void store_weights(const Scores& scores, uint32_t weights) const {
     if constexpr (Shape::kKeyWarps == 1) put_weights(scores, weights);
+  }
+
+  /// Some row of the warp sees one of the 64 keys from `block_key` on. Warps that share rows meet
+  /// at barriers in every block, so they always see some.
+  [[nodiscard]] ATTNRT_DEVICE bool sees_some(int32_t block_key) const {
+    if constexpr (Shape::kKeyWarps > 1) return true;
+    return warp_keys_.begin < block_key + kBlockKeys && warp_keys_.end > block_key;
   }
 
   /// The upper (0) or lower (1) row sees the key.
@@ -260,6 +272,7 @@ class Softmax {
   const int32_t first_key_;  // of this thread within a block of keys
   const uint32_t key_warp_;
   KeyInterval keys_[2];
+  KeyInterval warp_keys_;  // of all 16 rows
   float max_[2];
   float sums_[2][Shape::kSumGroups];
 };

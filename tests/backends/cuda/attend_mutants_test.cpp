@@ -81,7 +81,7 @@ SimtAttend with() {
   SimtAttend options;
   options.tall_kernel = {
       [](const cuda::AttendParams& params) { cuda::AttendBlock<cuda::Half, Shape>(params).run(); },
-      Shape::kThreads, Shape::kSharedBytes};
+      Shape::kThreads, Shape::kSharedBytes, Shape::kHeadsTogether};
   return options;
 }
 

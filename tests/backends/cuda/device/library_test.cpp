@@ -27,7 +27,7 @@ TEST_SUITE("libattnrt_cuda.so") {
     void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     REQUIRE(library != nullptr);
     const auto ask = reinterpret_cast<CudaPluginFunction>(dlsym(library, kCudaPluginFunction));
-    REQUIRE(ask != nullptr);
+    REQUIRE((ask != nullptr));
     BackendAbi abi;
     CHECK(ask(&abi) != nullptr);
     ++abi.version[2];
