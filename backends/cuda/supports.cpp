@@ -33,18 +33,39 @@ Status check_dtypes(const AttendArgs& args) {
                      to_string(args.kv.dtype), ", the cuda backend wants one dtype");
 }
 
-}  // namespace
-
-Status supports_attend(const PlanData& plan, const AttendArgs& args) {
-  if (args.q.device != Device::kCuda) {
-    return unsupported("q.device is cpu, the cuda backend reads device memory only");
-  }
+// What a score or a result can go through beside the options.
+Status check_extras(const PlanData& plan, const AttendArgs& args) {
   if (plan.mask != nullptr) {
     return unsupported("spec.mask is more than a window, the cuda backend has causal and windows");
   }
   if (plan.score != nullptr) {
     return unsupported("spec.score is an expression, the cuda backend has softcap and ALiBi");
   }
+  if (plan.spec.normalizer != Normalizer::kSoftmax) {
+    return unsupported("spec.normalizer is kPointwise, the cuda backend has kSoftmax");
+  }
+  const Epilogue& epilogue = args.epilogue;
+  if (epilogue.gate.data != nullptr || epilogue.residual.data != nullptr ||
+      epilogue.scale != 1.0f) {
+    return unsupported("epilogue is given, the cuda backend has none");
+  }
+  if (args.row_max != nullptr) return unsupported("row_max is given, the cuda backend has none");
+  if (args.score_hook.call != nullptr) {
+    return unsupported("score_hook is given, the cuda backend calls none");
+  }
+  if (args.weight_hook.call != nullptr) {
+    return unsupported("weight_hook is given, the cuda backend calls none");
+  }
+  return {};
+}
+
+}  // namespace
+
+Status supports_attend(const PlanData& plan, const AttendArgs& args) {
+  if (args.q.device != Device::kCuda) {
+    return unsupported("q.device is cpu, the cuda backend reads device memory only");
+  }
+  if (Status s = check_extras(plan, args); !s.ok()) return s;
   if (Status s = check_layout(args.kv); !s.ok()) return s;
   if (Status s = check_dtypes(args); !s.ok()) return s;
   if (args.kv.v_is_k_prefix) {

@@ -93,6 +93,25 @@ TEST_SUITE("what the CUDA backend takes") {
     check_refused(answer(shape, unchanged), "arithmetic is kFloat32");
   }
 
+  TEST_CASE("epilogues, row maxima and hooks are refused by name") {
+    static float number = 1.0f;
+    check_refused(answer(good_shape(), [](AttendArgs& a) { a.epilogue.scale = 2.0f; }), "epilogue");
+    check_refused(answer(good_shape(), [](AttendArgs& a) { a.epilogue.gate.data = &number; }),
+                  "epilogue");
+    check_refused(answer(good_shape(), [](AttendArgs& a) { a.epilogue.residual.data = &number; }),
+                  "epilogue");
+    check_refused(answer(good_shape(), [](AttendArgs& a) { a.row_max = &number; }), "row_max");
+    const auto hook = [](const TileRow&, void*) {};
+    check_refused(answer(good_shape(), [&](AttendArgs& a) { a.score_hook.call = hook; }),
+                  "score_hook");
+    check_refused(answer(good_shape(), [&](AttendArgs& a) { a.weight_hook.call = hook; }),
+                  "weight_hook");
+    ProblemShape shape = good_shape();
+    REQUIRE(expr::compile_score(expr::score() * 2.0, shape.spec.score).ok());
+    shape.spec.normalizer = Normalizer::kPointwise;
+    check_refused(answer(shape, unchanged), "spec.");
+  }
+
   TEST_CASE("merges of many, and of wide rows") {
     std::vector<PartialView> partials(9);
     MergeTask task;
