@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Masks of other libraries: checked, and read as expressions over their arrays or small tables.
 #include <bit>
 #include <new>
 #include <string>
