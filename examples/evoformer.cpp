@@ -125,7 +125,7 @@ int main() {
       for (size_t d = 0; d < kHeadDim; ++d) {
         const float got = out[(token * kHeads + head) * kHeadDim + d];
         const double difference = std::fabs(got - expected[d]);
-        if (!(difference <= worst)) worst = difference;  // NaN stays
+        if (difference > worst || std::isnan(difference)) worst = difference;
       }
     }
   }

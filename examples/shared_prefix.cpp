@@ -158,7 +158,7 @@ bool close(const char* name, const State& state, const State& expected) {
   const auto compare = [&](const std::vector<float>& x, const std::vector<float>& y) {
     for (size_t i = 0; i < x.size(); ++i) {
       const float difference = std::fabs(x[i] - y[i]);
-      if (!(difference <= worst)) worst = difference;  // NaN stays
+      if (difference > worst || std::isnan(difference)) worst = difference;
     }
   };
   compare(state.out, expected.out);

@@ -147,7 +147,7 @@ double check(const Decoder& decoder, const Cache& cache, const std::vector<int32
         cache, seq, lengths[seq], head, &decoder.q[row * kHeadDim], decoder.sinks[row % kHeadsQ]);
     for (size_t d = 0; d < kHeadDim; ++d) {
       const double difference = std::fabs(decoder.out[row * kHeadDim + d] - expected[d]);
-      if (!(difference <= worst)) worst = difference;
+      if (difference > worst || std::isnan(difference)) worst = difference;
     }
   }
   return worst;
@@ -173,7 +173,7 @@ int main() {
     status = step(decoder, cache, lengths);
     if (!status.ok()) break;
     const double difference = check(decoder, cache, lengths);
-    if (!(difference <= worst)) worst = difference;
+    if (difference > worst || std::isnan(difference)) worst = difference;
   }
   if (!status.ok()) {
     std::fprintf(stderr, "%s: %s\n", to_string(status.code()), status.message().c_str());

@@ -108,7 +108,7 @@ double check_row(const Event& event, size_t row, const std::vector<float>& out) 
     }
     for (size_t d = 0; d < kHeadDim; ++d) {
       const double difference = std::fabs(out[at + d] - expected[d] / sum);
-      if (!(difference <= worst)) worst = difference;
+      if (difference > worst || std::isnan(difference)) worst = difference;
     }
   }
   return worst;
@@ -140,7 +140,7 @@ int main() {
   double worst = 0.0;
   for (size_t row = 0; row < event.cluster.size(); row += 997) {
     const double difference = check_row(event, row, out);
-    if (!(difference <= worst)) worst = difference;
+    if (difference > worst || std::isnan(difference)) worst = difference;
   }
   std::printf("%d hits in %d clusters: %.2f %% of the blocks are never touched\n", event.hits(),
               event.cluster.back() + 1, 100.0 * plan.sparsity().sparsity());
