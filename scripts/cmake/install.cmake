@@ -17,6 +17,11 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/attnrtConfig.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/attnrtConfigVersion.cmake
         DESTINATION ${ATTNRT_PACKAGE_DIR})
 
+# A backend that programs look for beside themselves and where the system looks.
+if(TARGET attnrt_cuda)
+  install(TARGETS attnrt_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+
 if(TARGET attnrt-perf)
   install(TARGETS attnrt-perf RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

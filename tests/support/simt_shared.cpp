@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/simt_shared.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace attnrt::test {
@@ -18,7 +19,7 @@ void SimtShared::reset(size_t bytes, uint32_t moment) {
     bytes_.resize(bytes);
     words_.assign((bytes + 3) / 4, Word{});
   }
-  std::memset(bytes_.data(), static_cast<int>(kPoison), bytes);
+  std::fill(bytes_.begin(), bytes_.end(), kPoison);
   first_moment_ = moment;  // whatever words_ knows is older
   for (Word& word : words_) word.copies = 0;
 }
