@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -18,22 +19,25 @@
 namespace attnrt::cuda {
 namespace {
 
-constexpr size_t kAlign = 256;
-size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
-
 Status failed(const char* what, cudaError_t error) {
   const Code code = error == cudaErrorMemoryAllocation ? Code::kOutOfMemory : Code::kInternal;
   return Status(code, std::string(what) + ": " + cudaGetErrorString(error));
 }
+
+// A plan that is on the device.
+struct UploadedPlan {
+  uint64_t serial = 0;  // 0: none
+  DeviceMemory memory;
+  DevicePlanLayout layout;
+};
 
 struct CudaState final : BackendState {
   int device = 0;
   cudaStream_t stream = nullptr;
   DeviceMemory workspace;
   Staging staging;
-  uint64_t uploaded_plan = 0;                   // serial of the plan that is on the device
-  const std::byte* uploaded_at = nullptr;       // and where
-  DevicePlanLayout layout;                      // of it
+  std::array<UploadedPlan, 4> plans;            // layers of several kinds take turns with theirs
+  size_t next_plan = 0;                         // the oldest
   DeviceMemory places_memory;                   // of the last append
   std::vector<DevicePlace> places, new_places;  // what is there, and what is asked for
 };
@@ -70,18 +74,26 @@ Status check_not_capturing(const CudaState& state, const char* what) {
                                         " not on the device yet: make the same call once before");
 }
 
-Status upload_plan(CudaState& state, const PlanData& plan, std::byte* target) {
-  if (state.uploaded_plan == plan.serial && state.uploaded_at == target) return {};
+Status upload_plan(CudaState& state, const PlanData& plan, const UploadedPlan*& uploaded) {
+  for (const UploadedPlan& known : state.plans) {
+    uploaded = &known;
+    if (known.serial == plan.serial) return {};
+  }
   if (Status s = check_not_capturing(state, "this plan is"); !s.ok()) return s;
-  state.layout = lay_out(plan);
-  std::byte* bytes = nullptr;
-  cudaError_t error = state.staging.take(std::max<size_t>(state.layout.total, 1), bytes);
-  if (error != cudaSuccess) return failed("pinned memory for a plan", error);
-  write_device_plan(plan, state.layout, {bytes, state.layout.total});
-  error = state.staging.upload(target, state.layout.total, state.stream);
+  UploadedPlan& target = state.plans[state.next_plan];
+  target.serial = 0;
+  target.layout = lay_out(plan);
+  const size_t bytes = target.layout.total;
+  std::byte* staged = nullptr;
+  cudaError_t error = target.memory.grow(std::max<size_t>(bytes, 1));
+  if (error == cudaSuccess) error = state.staging.take(std::max<size_t>(bytes, 1), staged);
+  if (error != cudaSuccess) return failed("memory for a plan", error);
+  write_device_plan(plan, target.layout, {staged, bytes});
+  error = state.staging.upload(target.memory.memory().data(), bytes, state.stream);
   if (error != cudaSuccess) return failed("upload of a plan", error);
-  state.uploaded_plan = plan.serial;
-  state.uploaded_at = target;
+  target.serial = plan.serial;
+  state.next_plan = (state.next_plan + 1) % state.plans.size();
+  uploaded = &target;
   return {};
 }
 
@@ -175,7 +187,7 @@ class CudaBackend final : public Backend {
 
   [[nodiscard]] size_t workspace_bytes(const BackendState&,
                                        const PlanData& plan) const noexcept override {
-    return aligned(lay_out(plan).total) + state_bytes(plan);
+    return state_bytes(plan);
   }
 
   Status own_workspace(BackendState& state, size_t bytes,
@@ -195,10 +207,11 @@ class CudaBackend final : public Backend {
     }
     CudaState& mine = of(state);
     const OnDevice guard(mine.device);
-    if (Status s = upload_plan(mine, plan, workspace.data()); !s.ok()) return s;
-    const DevicePlanLayout& layout = mine.layout;
-    const AttendParams params = attend_params(plan, layout, args, workspace.data(),
-                                              workspace.data() + aligned(layout.total));
+    const UploadedPlan* uploaded = nullptr;
+    if (Status s = upload_plan(mine, plan, uploaded); !s.ok()) return s;
+    const DevicePlanLayout& layout = uploaded->layout;
+    const std::byte* plan_memory = uploaded->memory.memory().data();
+    const AttendParams params = attend_params(plan, layout, args, plan_memory, workspace.data());
     const int64_t heads = plan.spec.num_heads_q;
     cudaError_t error = cudaSuccess;
     if (params.callers_states != 0) {
@@ -206,11 +219,10 @@ class CudaBackend final : public Backend {
                            plan.spec.head_dim_v, mine.stream);
     }
     if (error == cudaSuccess) {
-      error =
-          launch_attend(attend_launch(plan, args, layout, workspace.data()), params, mine.stream);
+      error = launch_attend(attend_launch(plan, args, layout, plan_memory), params, mine.stream);
     }
     if (error == cudaSuccess && params.callers_states == 0) {
-      error = launch_merge(plan_merge_params(layout, params, workspace.data()), layout.num_merges,
+      error = launch_merge(plan_merge_params(layout, params, plan_memory), layout.num_merges,
                            layout.merge_tokens * heads, mine.stream);
     }
     return error == cudaSuccess ? Status() : failed("attend", error);

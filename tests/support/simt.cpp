@@ -117,8 +117,9 @@ Machine* running = nullptr;
 void Machine::entry() {
   Fiber::entered();
   (*running->kernel_)();
-  running->threads_[running->current_].wait = Wait::kDone;
-  running->leave();
+  Thread& me = running->threads_[running->current_];
+  me.wait = Wait::kDone;
+  Fiber::switch_to(me.fiber, running->scheduler_, true);
 }
 
 // Takes the text: a stack that is left for good must not own memory.

@@ -22,8 +22,9 @@ class Fiber {
   /// Makes it begin at `entry`, on [stack, stack + bytes).
   void prepare(void* stack, size_t bytes, void (*entry)());
 
-  /// Leaves `from`, which is running, and goes on where `to` left.
-  static void switch_to(Fiber& from, Fiber& to);
+  /// Leaves `from`, which is running, and goes on where `to` left. Nobody may come back to `from`
+  /// where it has `ended`.
+  static void switch_to(Fiber& from, Fiber& to, bool ended = false);
 
   /// To be called first by `entry`.
   static void entered();
