@@ -80,7 +80,8 @@ TileOp tile_op(Op op, Type type) {
              : type == Type::kInt ? TileOp::kSelect
                                   : TileOp::kSelectPredicate;
     default:
-      return op < Op::kLess ? from(Op::kFloorDiv, TileOp::kFloorDiv) : from(Op::kFma, TileOp::kFma);
+      if (op == Op::kFma) return TileOp::kFma;
+      return op < Op::kLess ? from(Op::kFloorDiv, TileOp::kFloorDiv) : from(Op::kExp, TileOp::kExp);
   }
 }
 
@@ -123,6 +124,7 @@ class Lowering {
       step.conjuncts = uint64_t{1} << i;
       steps_.push_back(step);
     }
+    fuse_steps(steps_);
     return allocate_registers(std::move(steps_), program_.slots);
   }
 
@@ -134,6 +136,7 @@ class Lowering {
     result.rank = TileRank::kElement;
     result.conjuncts = ~uint64_t{0};
     steps_.push_back(result);
+    fuse_steps(steps_);
     return allocate_registers(std::move(steps_), program_.slots);
   }
 

@@ -57,7 +57,7 @@ enum class TileOp : uint8_t {
   kSelectFloat,
   kSelectPredicate,
   kToFloat,   // of an int
-  kAddFloat,  // float, as all up to kPow
+  kAddFloat,  // float, as all up to kPow but kDifferenceToFloat
   kSubFloat,
   kMulFloat,
   kDivFloat,
@@ -66,6 +66,9 @@ enum class TileOp : uint8_t {
   kMinFloat,
   kMaxFloat,
   kFma,
+  kDifferenceToFloat,  // of ints: x - y
+  kAddProduct,         // x + y * z, rounded twice, as the two operations are
+  kSubProduct,         // x - y * z
   kExp,
   kExp2,
   kLog,

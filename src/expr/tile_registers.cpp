@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 namespace attnrt::expr {
@@ -50,6 +51,7 @@ class Allocation {
     find_conjuncts();
     sort_by_rank();
     find_last_uses();
+    write_result_in_place();
     for (size_t i = 0; i < order_.size(); ++i) place(i);
     TileCode code;
     for (size_t rank = 0; rank < kTileRanks; ++rank) {
@@ -113,6 +115,16 @@ class Allocation {
     used_[at(TileRank::kElement)] = 1;  // the score
   }
 
+  // The last step of a score writes the score itself: nobody reads it any more.
+  void write_result_in_place() {
+    const TileStep& end = steps_[order_.back()];
+    const TileOperand& operand = end.operands[0];
+    if (end.op != TileOp::kResult || operand.rank != TileRank::kElement || operand.reg < 0) return;
+    final_ = static_cast<size_t>(operand.reg);
+    order_.pop_back();
+    --stage_end_[at(TileRank::kElement)];
+  }
+
   // Steps on numbers of one type may write where they read; others write first what they read
   // later: rows of 128 bits, of 128 floats and of 128 wide ints overlap.
   void place(size_t i) {
@@ -132,7 +144,7 @@ class Allocation {
       if (operand.reg == kScoreStep) operand.reg = 0;
     }
     if (!is_end(step.op)) {
-      step.out = acquire(step.rank);
+      step.out = order_[i] == final_ ? 0 : acquire(step.rank);
       register_of_[order_[i]] = step.out;
     }
     for (const TileOperand& operand : operands) {
@@ -165,6 +177,7 @@ class Allocation {
   std::array<int32_t, kTileRanks> used_{};
   std::array<int32_t, kTileRanks> stage_end_{};
   bool uses_head_ = false;
+  size_t final_ = std::numeric_limits<size_t>::max();  // writes the score
   std::vector<TileStep> done_;
 };
 

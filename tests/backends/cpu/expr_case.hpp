@@ -96,7 +96,8 @@ inline cpu::AttendTask tile_task(const KernelCase& c, int32_t begin, int32_t end
   task.q_len = c.shape.tokens;
   if (mask != nullptr) {
     task.mask = mask->call(c.shape, width);
-    task.runs = runs.data();
+    static constexpr expr::MaskRun kNone{};
+    task.runs = runs.empty() ? &kNone : runs.data();  // null would be: all keys
     task.num_runs = static_cast<int32_t>(runs.size());
   }
   if (score != nullptr) task.score = score->call(c.shape, width);

@@ -44,9 +44,8 @@ ProblemShape shape_of(const testing::MaskCase& mask, int32_t q_len) {
   for (int32_t b = 0; b < mask.b; ++b) shape.sequences.push_back({.q_len = 0, .kv_len = 0});
   // The last query tokens of the mask: a chunk, or a step of decoding.
   const int32_t tokens = std::min(q_len, mask.q_len);
-  shape.sequences.push_back({.q_len = tokens,
-                             .kv_len = mask.kv_len,
-                             .q_start = mask.q_begin + mask.q_len - tokens});
+  shape.sequences.push_back(
+      {.q_len = tokens, .kv_len = mask.kv_len, .q_start = mask.q_begin + mask.q_len - tokens});
   return shape;
 }
 

@@ -189,13 +189,13 @@ inline void map_vectors(const ExprPlace& place, ExprInput<T> x, ExprInput<T> y, 
 }
 
 // out = f(x, y), lane by lane: what vectors lack, or the compiler finds itself.
-template <class T, class F>
-inline void map_lanes(const ExprPlace& place, ExprInput<T> x, ExprInput<T> y, ExprOutput<T> out,
+template <class T, class To, class F>
+inline void map_lanes(const ExprPlace& place, ExprInput<T> x, ExprInput<T> y, ExprOutput<To> out,
                       F f) {
   for (int32_t r = 0; r < place.rows; ++r) {
     const T* a = x.at + r * x.row;
     const T* b = y.at + r * y.row;
-    T* to = out.at + r * out.row;
+    To* to = out.at + r * out.row;
     if (y.broadcast) {
       const T one = b[0];
 #pragma GCC ivdep

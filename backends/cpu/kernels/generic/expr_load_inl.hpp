@@ -89,38 +89,28 @@ inline uint32_t load_bits(const PieceOffsets& piece, const void* data) {
   return nonzero_bytes(bytes);
 }
 
-// Calls find(row, first lane, offsets) for every piece, and puts what it found into the register.
-template <class Int, class Find>
-inline void load_lanes(const ExprRegisters& regs, const ExprPlace& place, const TileStep& step,
-                       const BoundSlot& slot, Find find) {
-  PieceOffsets piece;
-  for (int32_t r = 0; r < place.rows; ++r) {
-    for (int32_t i = place.begin; i < place.end; i += kLineColumns) {
-      find(r, i, piece);
-      if (slot.element == ElementType::kBool) {
-        put_piece(bits_output(regs, step), r, i, load_bits(piece, slot.data));
-        continue;
-      }
-      const auto convert = [](auto element, auto x) { return ElementAs<Int>::value(element, x); };
-      const ExprOutput<Int> ints = output_of<Int>(regs, place, step);
-      const ExprOutput<float> floats = output_of<float>(regs, place, step);
-      Int* to_int = ints.at + r * ints.row + i;
-      float* to_float = floats.at + r * floats.row + i;
-      switch (slot.element) {
-        case ElementType::kI32:
-          load_piece<I32Element>(piece, slot.data, to_int, convert);
-          break;
-        case ElementType::kI8:
-          load_piece<I8Element>(piece, slot.data, to_int, convert);
-          break;
-        case ElementType::kF32:
-          load_piece<F32Element>(piece, slot.data, to_float, convert);
-          break;
-        default:
-          load_piece<Bf16Element>(piece, slot.data, to_float, convert);
-          break;
-      }
-    }
+// Puts a piece of row r, from `lane` on, into the step's register.
+template <class Int>
+inline void load_piece_of(const ExprRegisters& regs, const ExprPlace& place, const TileStep& step,
+                          const BoundSlot& slot, int32_t r, int32_t lane,
+                          const PieceOffsets& piece) {
+  if (slot.element == ElementType::kBool) {
+    return put_piece(bits_output(regs, step), r, lane, load_bits(piece, slot.data));
+  }
+  const auto convert = [](auto element, auto x) { return ElementAs<Int>::value(element, x); };
+  const ExprOutput<Int> ints = output_of<Int>(regs, place, step);
+  const ExprOutput<float> floats = output_of<float>(regs, place, step);
+  Int* to_int = ints.at + r * ints.row + lane;
+  float* to_float = floats.at + r * floats.row + lane;
+  switch (slot.element) {
+    case ElementType::kI32:
+      return load_piece<I32Element>(piece, slot.data, to_int, convert);
+    case ElementType::kI8:
+      return load_piece<I8Element>(piece, slot.data, to_int, convert);
+    case ElementType::kF32:
+      return load_piece<F32Element>(piece, slot.data, to_float, convert);
+    default:
+      return load_piece<Bf16Element>(piece, slot.data, to_float, convert);
   }
 }
 
@@ -131,50 +121,136 @@ template <class Int>
   for (int32_t d = 0; d < step.num_operands; ++d) {
     index[d] = input_of<Int>(regs, place, step.operands[d]);
   }
-  load_lanes<Int>(regs, place, step, slot, [&](int32_t r, int32_t lane, PieceOffsets& piece) {
-    piece.contiguous = false;
-    for (int i = 0; i < kLineColumns; ++i) piece.at[i] = 0;
-    for (int32_t d = 0; d < step.num_operands; ++d) {
-      const Int* at = index[d].at + r * index[d].row;
-      for (int i = 0; i < kLineColumns; ++i) {
-        piece.at[i] += clamped_offset(slot, d, index[d].broadcast ? at[0] : at[lane + i]);
+  PieceOffsets piece;
+  piece.contiguous = false;
+  for (int32_t r = 0; r < place.rows; ++r) {
+    for (int32_t lane = place.begin; lane < place.end; lane += kLineColumns) {
+      for (int64_t& at : piece.at) at = 0;
+      for (int32_t d = 0; d < step.num_operands; ++d) {
+        const Int* at = index[d].at + r * index[d].row;
+        for (int i = 0; i < kLineColumns; ++i) {
+          piece.at[i] += clamped_offset(slot, d, index[d].broadcast ? at[0] : at[lane + i]);
+        }
       }
+      load_piece_of<Int>(regs, place, step, slot, r, lane, piece);
     }
-  });
+  }
 }
 
-// key: of lane 0.
+// Lanes [begin, end) of a row whose first lane reads table[from], the others its neighbours.
+template <class Element, class Out, class Convert>
+inline void load_neighbours(const void* data, int64_t from, bool descending, int32_t count, Out* to,
+                            Convert convert) {
+  const auto* first = static_cast<const typename Element::Stored*>(data) + from;
+  if (descending) {
+#pragma GCC ivdep
+    for (int32_t i = 0; i < count; ++i) to[i] = convert(Element{}, first[-i]);
+  } else {
+#pragma GCC ivdep
+    for (int32_t i = 0; i < count; ++i) to[i] = convert(Element{}, first[i]);
+  }
+}
+
+// The index of a load along kv.
+template <class Int>
+class RunIndex {
+ public:
+  // key: of lane 0.
+  RunIndex(const ExprRegisters& regs, const ExprPlace& place, const TileStep& step,
+           const BoundSlot& slot, int64_t key)
+      : step_(step),
+        slot_(slot),
+        key_(key),
+        extent_(slot.shape.data()[step.run_dimension]),
+        stride_(slot.strides.data()[step.run_dimension]) {
+    for (int32_t d = 0; d < step.num_operands; ++d) {
+      if (step.operands[d].reg >= 0) index_[d] = input_of<Int>(regs, place, step.operands[d]);
+    }
+  }
+
+  void begin_row(int32_t r) {
+    base_ = 0;
+    for (int32_t d = 0; d < step_.num_operands; ++d) {
+      const int64_t at = step_.operands[d].reg < 0 ? 0 : index_[d].at[r * index_[d].row];
+      if (d == step_.run_dimension) {
+        offset_ = at;
+      } else {
+        base_ += clamped_offset(slot_, d, at);
+      }
+    }
+  }
+
+  // In uint64: an offset of 64 bits may wrap, and then so does the index.
+  [[nodiscard]] int64_t at(int32_t lane) const {
+    const auto moved = static_cast<uint64_t>(key_ + lane);
+    return static_cast<int64_t>(static_cast<uint64_t>(offset_) +
+                                (step_.descending ? 0 - moved : moved));
+  }
+  // Of lanes [begin, end) that stand side by side, none clamped: where the first is; else -1.
+  [[nodiscard]] int64_t neighbours(int32_t begin, int32_t end) const {
+    const int64_t first = at(begin);
+    const int64_t low = step_.descending ? at(end - 1) : first;
+    const bool inside = stride_ == 1 && low >= 0 && low <= extent_ - (end - begin);
+    return inside ? base_ + first : -1;
+  }
+  [[nodiscard]] int64_t clamped(int32_t lane) const {
+    return base_ + clamped_offset(slot_, step_.run_dimension, at(lane));
+  }
+
+ private:
+  const TileStep& step_;
+  const BoundSlot& slot_;
+  const int64_t key_, extent_, stride_;
+  ExprInput<Int> index_[expr::kMaxOperandsOfStep];
+  int64_t base_ = 0, offset_ = 0;
+};
+
+// A row of lanes beside each other, of numbers.
+template <class Int>
+inline void load_row(const ExprRegisters& regs, const ExprPlace& place, const TileStep& step,
+                     const BoundSlot& slot, int32_t r, int64_t from) {
+  const auto convert = [](auto element, auto x) { return ElementAs<Int>::value(element, x); };
+  const ExprOutput<Int> ints = output_of<Int>(regs, place, step);
+  const ExprOutput<float> floats = output_of<float>(regs, place, step);
+  Int* to_int = ints.at + r * ints.row + place.begin;
+  float* to_float = floats.at + r * floats.row + place.begin;
+  const int32_t count = place.end - place.begin;
+  switch (slot.element) {
+    case ElementType::kI32:
+      return load_neighbours<I32Element>(slot.data, from, step.descending, count, to_int, convert);
+    case ElementType::kI8:
+      return load_neighbours<I8Element>(slot.data, from, step.descending, count, to_int, convert);
+    case ElementType::kF32:
+      return load_neighbours<F32Element>(slot.data, from, step.descending, count, to_float,
+                                         convert);
+    default:
+      return load_neighbours<Bf16Element>(slot.data, from, step.descending, count, to_float,
+                                          convert);
+  }
+}
+
 template <class Int>
 [[gnu::noinline]] void load_run(const ExprRegisters& regs, const ExprPlace& place,
                                 const TileStep& step, const BoundSlot& slot, int64_t key) {
-  const int32_t run = step.run_dimension;
-  ExprInput<Int> index[expr::kMaxOperandsOfStep];
-  for (int32_t d = 0; d < step.num_operands; ++d) {
-    if (step.operands[d].reg >= 0) index[d] = input_of<Int>(regs, place, step.operands[d]);
+  RunIndex<Int> index(regs, place, step, slot, key);
+  for (int32_t r = 0; r < place.rows; ++r) {
+    index.begin_row(r);
+    const int64_t from = index.neighbours(place.begin, place.end);
+    if (from >= 0 && slot.element != ElementType::kBool) {
+      load_row<Int>(regs, place, step, slot, r, from);
+      continue;
+    }
+    for (int32_t i = place.begin; i < place.end; i += kLineColumns) {
+      PieceOffsets piece;
+      piece.from = index.neighbours(i, i + kLineColumns);
+      piece.contiguous = piece.from >= 0;
+      piece.descending = step.descending;
+      for (int32_t j = 0; j < kLineColumns && !piece.contiguous; ++j) {
+        piece.at[j] = index.clamped(i + j);
+      }
+      load_piece_of<Int>(regs, place, step, slot, r, i, piece);
+    }
   }
-  const int64_t extent = slot.shape.data()[run];
-  const int64_t stride = slot.strides.data()[run];
-  load_lanes<Int>(regs, place, step, slot, [&](int32_t r, int32_t lane, PieceOffsets& piece) {
-    int64_t base = 0;
-    for (int32_t d = 0; d < step.num_operands; ++d) {
-      if (d != run) base += clamped_offset(slot, d, index[d].at[r * index[d].row]);
-    }
-    // In uint64: a base of 64 bits may wrap, and then so does the index.
-    const int64_t offset = step.operands[run].reg < 0 ? 0 : index[run].at[r * index[run].row];
-    const int64_t sign = step.descending ? -1 : 1;
-    const auto first = static_cast<int64_t>(static_cast<uint64_t>(offset) +
-                                            static_cast<uint64_t>(sign * (key + lane)));
-    const int64_t low = step.descending ? first - (kLineColumns - 1) : first;
-    piece.descending = step.descending;
-    piece.contiguous = stride == 1 && low >= 0 && low <= extent - kLineColumns;
-    piece.from = base + first;
-    if (piece.contiguous) return;
-    for (int i = 0; i < kLineColumns; ++i) {
-      const auto at =
-          static_cast<int64_t>(static_cast<uint64_t>(first) + static_cast<uint64_t>(sign * i));
-      piece.at[i] = base + clamped_offset(slot, run, at);
-    }
-  });
 }
 
 inline float element_of(const BoundSlot& slot, int64_t offset) {

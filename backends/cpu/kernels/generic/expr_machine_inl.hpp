@@ -12,10 +12,20 @@
 namespace attnrt::cpu {
 namespace {
 
+template <class Int>
+struct UnsignedOf {
+  using Type = uint32_t;
+};
+template <>
+struct UnsignedOf<int64_t> {
+  using Type = uint64_t;
+};
+
 template <class Isa, class Int>
 class ExprMachine {
   using Vec = typename Isa::Vec;
   using Functions = FloatFunctions<Isa>;
+  using Unsigned = typename UnsignedOf<Int>::Type;
 
  public:
   ExprMachine(const ExprState& state, const ExprPlace& place, uint64_t* words)
@@ -120,7 +130,6 @@ class ExprMachine {
 
   // Ints wrap: what they stand for here does not, or is of lanes that nobody reads.
   [[gnu::noinline]] void of_ints(const TileStep& step) const {
-    using Unsigned = decltype(unsigned_of(Int{}));
     constexpr int kBits = 8 * static_cast<int>(sizeof(Int));
     switch (step.op) {
       case TileOp::kAdd:
@@ -168,9 +177,6 @@ class ExprMachine {
         });
     }
   }
-
-  static uint32_t unsigned_of(int32_t x) { return static_cast<uint32_t>(x); }
-  static uint64_t unsigned_of(int64_t x) { return static_cast<uint64_t>(x); }
 
   // Towards minus infinity; 0 where y is. Doubles hold quotients of 32-bit ints to 2^-53, which
   // keeps those that are no whole numbers apart from these.
@@ -244,8 +250,45 @@ class ExprMachine {
         return floats(step, [](auto x, auto y) { return xsimd::select(x < y, x, y); });
       case TileOp::kMaxFloat:
         return floats(step, [](auto x, auto y) { return xsimd::select(x > y, x, y); });
+      case TileOp::kDifferenceToFloat:
+        return map_lanes(place_, in<Int>(step, 0), in<Int>(step, 1), out<float>(step),
+                         [](Int x, Int y) {
+                           const auto low = static_cast<Unsigned>(x) - static_cast<Unsigned>(y);
+                           return static_cast<float>(static_cast<Int>(low));
+                         });
+      case TileOp::kAddProduct:
+        return products(step, [](auto x, auto product) { return x + product; });
+      case TileOp::kSubProduct:
+        return products(step, [](auto x, auto product) { return x - product; });
       default:
         return fused(step);
+    }
+  }
+
+  // f(x, y * z), where x and y vary along the lanes.
+  template <class F>
+  void products(const TileStep& step, F f) const {
+    const ExprInput<float> x = in<float>(step, 0);
+    const ExprInput<float> y = in<float>(step, 1);
+    const ExprInput<float> z = in<float>(step, 2);
+    const ExprOutput<float> to = out<float>(step);
+    for (int32_t r = 0; r < place_.rows; ++r) {
+      const float* a = x.at + r * x.row;
+      const float* b = y.at + r * y.row;
+      const float* c = z.at + r * z.row;
+      float* out_row = to.at + r * to.row;
+      if (z.broadcast) {
+        const Vec factor(c[0]);
+        for (int32_t i = place_.begin; i < place_.end; i += Isa::kLanes) {
+          const Vec product = Vec::load_aligned(b + i) * factor;
+          f(Vec::load_aligned(a + i), product).store_aligned(out_row + i);
+        }
+      } else {
+        for (int32_t i = place_.begin; i < place_.end; i += Isa::kLanes) {
+          const Vec product = Vec::load_aligned(b + i) * Vec::load_aligned(c + i);
+          f(Vec::load_aligned(a + i), product).store_aligned(out_row + i);
+        }
+      }
     }
   }
 
