@@ -21,11 +21,12 @@ std::string describe(SlotKind kind) {
   return kind == SlotKind::kInt ? "an integer" : "a float";
 }
 
+// NaN is in no order, so each step is asked whether it is one up.
 template <class T>
 bool ascending(const BoundSlot& slot) {
   const T* data = static_cast<const T*>(slot.data);
   for (int64_t i = 1; i < slot.shape[0]; ++i) {
-    if (data[i * slot.strides[0]] < data[(i - 1) * slot.strides[0]]) return false;
+    if (!(data[(i - 1) * slot.strides[0]] <= data[i * slot.strides[0]])) return false;
   }
   return true;
 }
@@ -34,7 +35,7 @@ bool ascending_bf16(const BoundSlot& slot) {
   const uint16_t* data = static_cast<const uint16_t*>(slot.data);
   for (int64_t i = 1; i < slot.shape[0]; ++i) {
     const float previous = bf16_to_f32(data[(i - 1) * slot.strides[0]]);
-    if (bf16_to_f32(data[i * slot.strides[0]]) < previous) return false;
+    if (!(previous <= bf16_to_f32(data[i * slot.strides[0]]))) return false;
   }
   return true;
 }

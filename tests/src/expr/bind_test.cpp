@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -105,6 +106,12 @@ TEST_CASE("order is checked along the stride and by value") {
   CHECK(sorted(kBF16, halves, 3, 1));
   const uint16_t falling[] = {0xbf80, 0xc000};  // -1, -2: ascending as bits only
   CHECK_FALSE(sorted(kBF16, falling, 2, 1));
+  // A NaN would hide the step down behind it: planning asks the ends of a range only.
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float holes[] = {1.0f, nan, -9.0f, nan, 3.0f};
+  CHECK_FALSE(sorted(kF32, holes, 5, 1));
+  const uint16_t half_holes[] = {0x3f80, 0x7fc0, 0xc000, 0x7fc0, 0x4000};
+  CHECK_FALSE(sorted(kBF16, half_holes, 5, 1));
 }
 
 }  // namespace
