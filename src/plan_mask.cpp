@@ -14,21 +14,27 @@ namespace {
 // is empty within it costs next to nothing, and 4 KiB of bf16 K for one proof of about 100 ns.
 constexpr int32_t kBlockKeys = 64;
 
-constexpr int64_t kNoLimit = std::numeric_limits<int32_t>::max();
+// Windows of AttentionSpec go this far. No key is farther behind a query, but one may be
+// twice as far ahead of a query at position -2^31.
+constexpr int64_t kWidest = std::numeric_limits<int32_t>::max();
+constexpr int64_t kFarthestLeft = kWidest;
+constexpr int64_t kFarthestRight = 2 * kWidest + 1;
 
 void narrow(int32_t& side, int64_t bound) {
-  if (bound >= kNoLimit) return;
   if (side < 0 || bound < side) side = static_cast<int32_t>(bound);
 }
 
-// Negative bounds look the other way: no window of AttentionSpec does.
-bool narrow(std::span<const expr::Bound> bounds, const expr::Bindings& bindings, int32_t& side) {
+// Negative bounds look the other way and those beyond kWidest do not fit: no window of
+// AttentionSpec does.
+bool narrow(std::span<const expr::Bound> bounds, const expr::Bindings& bindings, int64_t farthest,
+            int32_t& side) {
   for (const expr::Bound& bound : bounds) {
     int64_t value = bound.literal;
     if (bound.slot >= 0) {
       value += bound.sign * bindings.slots[static_cast<size_t>(bound.slot)].int_value;
     }
-    if (value < 0) return false;
+    if (value >= farthest) continue;
+    if (value < 0 || value > kWidest) return false;
     narrow(side, value);
   }
   return true;
@@ -44,8 +50,8 @@ void KeyWindow::narrow(const KeyWindow& other) {
 bool window_of(const expr::MaskForm& form, const expr::Bindings& bindings, KeyWindow& window) {
   if (!form.exact() || !form.documents.empty()) return false;
   KeyWindow found;
-  if (!narrow(form.left, bindings, found.left)) return false;
-  if (!narrow(form.right, bindings, found.right)) return false;
+  if (!narrow(form.left, bindings, kFarthestLeft, found.left)) return false;
+  if (!narrow(form.right, bindings, kFarthestRight, found.right)) return false;
   window = found;
   return true;
 }

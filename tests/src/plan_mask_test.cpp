@@ -4,10 +4,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "attnrt/attention.hpp"
+#include "attnrt/mask_formats.hpp"
 #include "src/plan_data.hpp"
 #include "src/plan_verify.hpp"
 
@@ -102,6 +105,27 @@ TEST_CASE("bounds that look the other way are evaluated, and the window beside t
   CHECK(plan.spec.window_right == -1);
   for (const expr::MaskRun& run : plan.runs) {
     CHECK((run.undecided & plan.mask->window_conjuncts()) == 0);
+  }
+}
+
+TEST_CASE("a key may be farther ahead of its query than a window reaches") {
+  const std::vector<int32_t> q_start{std::numeric_limits<int32_t>::min()};
+  for (const int64_t window :
+       {int64_t{1} << 30, (int64_t{1} << 31) - 1, int64_t{1} << 31, (int64_t{1} << 32) - 1}) {
+    CAPTURE(window);
+    MaskCase c("kv - q <= window");
+    c.batch.q_start = q_start;
+    c.values = {expr::int_value("window", window)};
+    REQUIRE(c.make().message() == "");
+    expr::RowIntervals seen;
+    REQUIRE(expr::export_row_intervals(c.plan, 0, 0, seen).ok());
+    int64_t keys = 0;
+    for (const expr::RowInterval& interval : seen.intervals) keys += interval.end - interval.begin;
+    int64_t want = 0;
+    for (int64_t token = 0; token < 1000; ++token) {
+      want += std::clamp<int64_t>(window + q_start[0] + token + 1, 0, 1000);
+    }
+    CHECK(keys == want);
   }
 }
 
