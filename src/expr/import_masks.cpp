@@ -66,6 +66,10 @@ Status mark(std::vector<int8_t>& table, const BlockMaskShape& shape, int64_t lin
 Status mark_lists(std::vector<int8_t>& table, const BlockMaskShape& shape, const BlockLists& lists,
                   int8_t kind) {
   if (lists.num_blocks == nullptr) return {};
+  if (lists.indices == nullptr && lists.max_columns > 0) {
+    return refuse("block mask: indices are null, must have " + std::to_string(lists.max_columns) +
+                  " a row");
+  }
   for (int64_t line = 0; line < num_lines(shape); ++line) {
     const int32_t count = lists.num_blocks[line];
     if (count < 0 || count > lists.max_columns) {
@@ -144,6 +148,10 @@ Status block_mask(const BlockMaskShape& shape, const BlockLists& partial, const 
 
 Status top_k(const BlockMaskShape& shape, const int32_t* indices, int32_t k, ImportedMask& out) {
   if (Status status = check(shape); !status.ok()) return status;
+  if (k < 0) return refuse("block mask: k is " + std::to_string(k) + ", must not be negative");
+  if (indices == nullptr && k > 0) {
+    return refuse("block mask: indices are null, must have " + std::to_string(k) + " a row");
+  }
   std::vector<int8_t> table(static_cast<size_t>(num_lines(shape) * shape.columns));
   for (int64_t line = 0; line < num_lines(shape); ++line) {
     for (int32_t i = 0; i < k; ++i) {

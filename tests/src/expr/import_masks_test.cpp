@@ -114,6 +114,9 @@ TEST_CASE("what is wrong with block lists is said") {
   refused({&three, &zero, 1}, {}, "counts 3");
   refused({&one, &zero, 1}, {&one, &zero, 1}, "both partial and full");
   CHECK(imported.values.empty());
+  refused({&one, nullptr, 1}, {}, "indices are null");
+  CHECK(expr::import_top_k(shape, nullptr, 1, imported).code() == Code::kInvalidArgument);
+  CHECK(expr::import_top_k(shape, &zero, -1, imported).code() == Code::kInvalidArgument);
   CHECK(expr::import_top_k(shape, &two, 1, imported).code() == Code::kInvalidArgument);
   CHECK(expr::import_top_k({1, 1, 0, 2, 64, 64}, &zero, 1, imported).code() ==
         Code::kInvalidArgument);
