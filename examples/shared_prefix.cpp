@@ -100,7 +100,7 @@ Status plan_packed(Step& step) {
   step.owner.assign(size_t{kPages} * kPageSize, kOfAll);
   for (int32_t i = 0; i < kBatch * kOwnPages * kPageSize; ++i) {
     const bool used = i % (kOwnPages * kPageSize) < kOwnKeys;
-    step.owner[static_cast<size_t>(kPrefixPages * kPageSize + i)] =
+    step.owner[size_t{kPrefixPages} * kPageSize + static_cast<size_t>(i)] =
         used ? i / (kOwnPages * kPageSize) : kUnused;
   }
   const expr::Buffer owner = expr::buffer("owner", expr::ElementType::kI32, 1);

@@ -90,7 +90,7 @@ Status run(attnrt::AttentionSpec spec, const Sequences& sequences,
 
   std::vector<float> q;
   for (const int32_t row : sequences.rows) {
-    const auto begin = qkv[0].begin() + static_cast<std::ptrdiff_t>(row * kRow);
+    const auto begin = qkv[0].begin() + row * static_cast<std::ptrdiff_t>(kRow);
     q.insert(q.end(), begin, begin + kRow);
   }
   out.resize(q.size());
@@ -110,7 +110,7 @@ int main() {
   std::normal_distribution<float> normal;
   std::vector<float> qkv[3];
   qkv[0].resize(std::size(kPrefixes) * kNodes * kRow);
-  for (size_t i : {1, 2}) qkv[i].resize(size_t{kSlots} * kHeadsKv * kHeadDim);
+  for (const size_t i : {size_t{1}, size_t{2}}) qkv[i].resize(size_t{kSlots} * kHeadsKv * kHeadDim);
   for (auto& values : qkv) {
     for (float& value : values) value = normal(random);
   }
