@@ -243,6 +243,15 @@ std::vector<LineRow> line_rows(KvLayout layout) {
   return rows;
 }
 
+size_t rows_together(std::span<const LineRow> rows) {
+  const auto is_rate = [](const LineRow& row) { return row.lines.front().kind == LineKind::kRate; };
+  const LineRow& first = rows.front();
+  size_t count = 1;
+  if (!is_rate(first)) return count;
+  while (count < rows.size() && is_rate(rows[count]) && rows[count].beside == first.beside) ++count;
+  return count;
+}
+
 std::vector<LineRow> select_lines(const std::vector<LineRow>& rows,
                                   const std::vector<std::string>& names) {
   if (names.empty()) return rows;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,10 @@ struct LineRow {
 
 /// All of them. Paged rows are in `layout` but those whose work names another one.
 std::vector<LineRow> line_rows(KvLayout layout);
+
+/// How many of `rows`, of which there are some, are measured together from the first one on: those
+/// that are held to the rate of one call, so that it is waited for once.
+size_t rows_together(std::span<const LineRow> rows);
 
 /// The rows whose name is one of `names` or begins with one and a dash, and those that their lines
 /// name. All where `names` is empty. Throws BadInput for a name that selects nothing.

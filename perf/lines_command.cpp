@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <ctime>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -111,26 +112,60 @@ Status measure_plan_row(const LineRow& row, const SweepSettings& settings, LineO
   return status;
 }
 
+Status measure_rates(std::span<const LineRow> rows, SweepRunner& runner, Context& context,
+                     CommandIo& io, LineOutcomes& outcomes) {
+  std::vector<SweepEntry> entries;
+  for (const LineRow& row : rows) entries.push_back({row.shape, context});
+  entries.push_back({*rows.front().beside, context});
+  std::vector<SweepResult> results;
+  const Status status = runner.measure_together(entries, io, results);
+  if (status.code() == Code::kCancelled) return status;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    LineOutcome& outcome = outcomes[rows[i].name];
+    outcome.why_not = status.message();
+    if (!status.ok()) continue;
+    outcome.result = results[i];
+    outcome.result.beside = results.back().seconds;
+  }
+  return {};
+}
+
+/// Cancelled, or ok with what became of the row.
+Status measure_alone(const LineRow& row, SweepRunner& runner, Context& context, CommandIo& io,
+                     LineOutcomes& outcomes) {
+  LineOutcome outcome;
+  const Status status = measure_row(row, runner, context, io, outcome.result);
+  if (status.code() == Code::kCancelled) return status;
+  outcome.why_not = status.message();
+  outcomes.emplace(row.name, std::move(outcome));
+  return {};
+}
+
 /// Not ok where the rows after it are missing.
 Status measure_rows(const std::vector<LineRow>& rows, const SweepSettings& settings,
                     ContextPool& contexts, CommandIo& io, LineOutcomes& outcomes) {
   SweepRunner runner(settings);
   Progress progress(io.err, io.show_progress, static_cast<int64_t>(rows.size()));
-  for (const LineRow& row : rows) {
+  for (std::span<const LineRow> left = rows; !left.empty();) {
+    const std::span<const LineRow> together = left.first(rows_together(left));
+    left = left.subspan(together.size());
+    const LineRow& row = together.front();
     progress.update(static_cast<int64_t>(outcomes.size()), row.name);
-    LineOutcome outcome;
-    Status status;
     if (io.stop.stop_requested()) return {Code::kCancelled, "interrupted"};
     if (row.plan_only) {
-      status = measure_plan_row(row, settings, outcome);
-    } else {
-      Context* context = nullptr;
-      status = contexts.get(row.shape.threads, row.shape.isa, context);
-      if (status.ok()) status = measure_row(row, runner, *context, io, outcome.result);
+      LineOutcome& outcome = outcomes[row.name];
+      outcome.why_not = measure_plan_row(row, settings, outcome).message();
+      continue;
     }
-    if (status.code() == Code::kCancelled) return status;
-    if (!status.ok()) outcome.why_not = status.message();
-    outcomes.emplace(row.name, std::move(outcome));
+    Context* context = nullptr;
+    Status status = contexts.get(row.shape.threads, row.shape.isa, context);
+    if (!status.ok()) {
+      for (const LineRow& other : together) outcomes[other.name].why_not = status.message();
+      continue;
+    }
+    status = together.size() > 1 ? measure_rates(together, runner, *context, io, outcomes)
+                                 : measure_alone(row, runner, *context, io, outcomes);
+    if (!status.ok()) return status;
   }
   return {};
 }

@@ -13,6 +13,8 @@ namespace attnrt::perf {
 struct Heads {
   int32_t q = 0;
   int32_t kv = 0;
+
+  bool operator==(const Heads&) const = default;
 };
 
 /// "32/8": query heads and KV heads. The second must divide the first; both are 1 .. 65536.

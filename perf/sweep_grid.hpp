@@ -54,6 +54,8 @@ struct SweepCase {
   float softcap = 0.0f;
   std::string mask;   // of named_mask(), and-ed with causal and window; "": none
   std::string score;  // of named_score(), after softcap; "": none
+
+  bool operator==(const SweepCase&) const = default;
 };
 
 /// The same shape with every row seeing every key, and scores as they are.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,22 @@ TEST_CASE("FlashMask's masks stand beside the dense call of their shape") {
     CHECK(row.beside->kv_len == row.shape.kv_len);
   }
   CHECK(masks == 12);
+}
+
+TEST_CASE("all that are held to one dense call are measured together, others alone") {
+  std::vector<LineRow> rows = mask_rows(KvLayout::kNHD);
+  const auto first_of = [&](const std::string& name) {
+    const auto found = std::find_if(rows.begin(), rows.end(),
+                                    [&](const LineRow& row) { return row.name == name; });
+    return std::span<const LineRow>(found, rows.end());
+  };
+  CHECK(rows_together(rows) == 1);
+  CHECK(rows_together(first_of("fm-full")) == 12);
+  CHECK(rows_together(first_of("fm-random-eviction")) == 1);
+  CHECK(rows_together(first_of("score-alibi-program")) == 1);
+  rows[8].beside->kv_len = 64;
+  CHECK(rows[8].name == "fm-sliding-window");
+  CHECK(rows_together(first_of("fm-full")) == 2);
 }
 
 LineOutcome outcome_of(const LineRow& row, double visible, double seconds) {
