@@ -82,11 +82,13 @@ bool needs_int64(const TileCode& code, std::span<const BoundSlot> slots, const T
     };
     if (step.out < 0) continue;
     Interval out = leaf(step, slots, extent);
-    if (step.op >= TileOp::kAdd && step.op <= TileOp::kShiftRight) {
+    // Of a difference that becomes a float it is the difference that has to fit.
+    const TileOp op = step.op == TileOp::kDifferenceToFloat ? TileOp::kSub : step.op;
+    if (op >= TileOp::kAdd && op <= TileOp::kShiftRight) {
       const AbstractValue x = range_with_bits(input(0));
       const AbstractValue y = step.num_operands > 1 ? range_with_bits(input(1)) : x;
       AbstractValue result;
-      abstract_int(graph_op(step.op), x, y, /*bits=*/false, result);
+      abstract_int(graph_op(op), x, y, /*bits=*/false, result);
       out = {result.low, result.high};
     } else if (step.op == TileOp::kSelect) {
       out = {std::min(input(1).low, input(2).low), std::max(input(1).high, input(2).high)};

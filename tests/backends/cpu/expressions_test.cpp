@@ -97,5 +97,17 @@ TEST_CASE("scores of the catalogue: prompts, chunks and single tokens of two seq
   }
 }
 
+TEST_CASE("a difference of ints that passes int32 becomes a float as it is") {
+  const std::vector<int32_t> far{-2'000'000'000, 2'000'000'000, 5, -7};
+  ProblemShape shape;
+  shape.spec.score = compiled_score("score + (far[q % 4] - far[kv % 4]) * 1e-9");
+  shape.score_values = {expr::buffer_value("far", expr::ElementType::kI32, far.data(), {4})};
+  shape.spec.num_heads_q = 2;
+  shape.spec.num_heads_kv = 1;
+  shape.spec.head_dim = 16;
+  shape.sequences = {{.q_len = 9, .kv_len = 70}, {.q_len = 1, .kv_len = 20}};
+  check_on_every_isa(Problem(shape));
+}
+
 }  // namespace
 }  // namespace attnrt::test
