@@ -119,6 +119,9 @@ Status check_epilogue(const PlanData& plan, const AttendArgs& args) {
   if (!std::isfinite(args.epilogue.scale)) {
     return refuse("epilogue.scale is ", args.epilogue.scale, ", must be finite");
   }
+  if (args.partial.acc != nullptr && args.epilogue.scale != 1.0f) {
+    return refuse("epilogue.scale is ", args.epilogue.scale, ", must be 1 together with partial");
+  }
   const std::array<std::pair<const char*, const ConstTensorView*>, 2> tensors{
       {{"epilogue.gate", &args.epilogue.gate}, {"epilogue.residual", &args.epilogue.residual}}};
   for (const auto& [name, tensor] : tensors) {

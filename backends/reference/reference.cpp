@@ -223,7 +223,12 @@ State<T> soften(const Problem& p, RowIndex where, KeyRange keys) {
   if (seen.empty() || state.max == -std::numeric_limits<T>::infinity()) return state;
   state.visible_keys = std::ssize(seen);
   for (Weighted<T>& one : seen) {
-    if (!pointwise) one.weight = std::exp(one.weight - state.max);  // it held the score until here
+    // It held the score until here.
+    if (!pointwise) {
+      one.weight = std::exp(one.weight - state.max);
+    } else if (one.weight == -std::numeric_limits<T>::infinity()) {
+      one.weight = T{0};
+    }
     state.sum += one.weight;
     one.weight = hooked(p.args.weight_hook, element_of(s, where, one.key), one.weight, state.max);
     add_value(p, s, where, one, state, buffer);
@@ -289,7 +294,7 @@ Row compute_row(const Problem& p, RowIndex where) {
   row.max_abs_value = state.max_abs_value;
   row.visible_keys = state.visible_keys;
   row.lse = sum == T{0} ? -kInfinity : double(max + std::log(sum));
-  row.max = double(state.max);
+  row.max = std::isnan(state.sum) ? double(state.sum) : double(state.max);
   row.out.resize(state.acc.size(), 0.0);
   // No keys: 0 whatever the sink, NaN too.
   for (size_t d = 0; d < row.out.size() && state.sum != T{0}; ++d) {

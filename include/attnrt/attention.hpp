@@ -32,7 +32,8 @@ enum class Arithmetic : uint8_t { kFastest, kFloat32 };
 
 /// What makes weights of scores. kSoftmax: e^score over the sum of the row's. kPointwise: the score
 /// is the weight, so that a score expression can be any function of its own element:
-/// sigmoid(score), relu(score)^2 / n. Then there is no sum, no sink and no log-sum-exp.
+/// sigmoid(score), relu(score)^2 / n. Then there is no sum, no sink and no log-sum-exp. A score of
+/// -inf weighs 0 in both.
 enum class Normalizer : uint8_t { kSoftmax, kPointwise };
 
 /// What a kind of layer looks like. The same for all layers of that kind.
@@ -121,7 +122,7 @@ class Plan {
   /// Bytes of K and V that some row sees, each counted once, for a cache of `dtype`.
   [[nodiscard]] int64_t kv_bytes(DType dtype) const noexcept;
 
-  /// What the mask and the windows leave out. O(blocks).
+  /// What the mask and the windows leave out. O(blocks). Can throw std::bad_alloc.
   [[nodiscard]] Sparsity sparsity() const;
 
   /// A line of figures, then for the first `sequences` sequences (and KV heads, where the mask
@@ -299,7 +300,7 @@ struct AttendArgs {
   PartialView partial;             // where acc is set: states instead of out and lse
   Epilogue epilogue;               // not with `partial`
   float* row_max = nullptr;  // (Hq, total_q): the largest visible score, without sinks; -inf where
-                             // there is none. Not with `partial`
+                             // there is none, NaN where one is NaN or +inf. Not with `partial`
   TileHook score_hook;       // changes scores after spec.score
   TileHook weight_hook;      // changes what V is multiplied with, not the row's sum; products are
                              // then f32 whatever spec.arithmetic says

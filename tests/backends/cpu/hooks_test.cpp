@@ -4,8 +4,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,7 +44,7 @@ void check_dtypes(ProblemShape shape) {
   }
 }
 
-expr::ScoreProgram score_of(const std::string &text) {
+expr::ScoreProgram score_of(const std::string& text) {
   expr::Expr expression;
   REQUIRE(expr::parse(text, expression).message() == "");
   expr::ScoreProgram program;
@@ -67,6 +69,13 @@ TEST_CASE("relu squared over n, with a mask") {
   check_dtypes(shape);
 }
 
+TEST_CASE("pointwise: a score of -inf weighs 0, as what is masked") {
+  ProblemShape shape = mixed_shape();
+  shape.spec.normalizer = Normalizer::kPointwise;
+  shape.spec.score = score_of("select(kv % 5 == 0, -1.0 / 0.0, score)");
+  check_dtypes(shape);
+}
+
 TEST_CASE("gate, scale and residual, alone and together") {
   for (const int which : {1, 2, 4, 7}) {
     CAPTURE(which);
@@ -78,14 +87,13 @@ TEST_CASE("gate, scale and residual, alone and together") {
   }
 }
 
-TEST_CASE(
-    "the residual may be out itself: two branches of differential attention") {
+TEST_CASE("the residual may be out itself: two branches of differential attention") {
   ProblemShape shape = mixed_shape();
   const Problem first(shape);
   shape.seed = 2;
   shape.epilogue_scale = -0.5f;
   const Problem second(shape);
-  for (const std::string &isa : usable_isas()) {
+  for (const std::string& isa : usable_isas()) {
     CAPTURE(isa);
     Context context = cpu_context(isa);
     Plan plan;
@@ -108,28 +116,53 @@ TEST_CASE(
   }
 }
 
-TEST_CASE(
-    "row maxima are those of visible scores; rows without any have -inf") {
+TEST_CASE("row maxima are those of visible scores; rows without any have -inf") {
   ProblemShape shape = mixed_shape();
   shape.row_max = true;
   shape.spec.has_sinks = true;
   check_dtypes(shape);
 }
 
-// Doubles scores of even keys and hides nothing; by position, so that any cut
-// gives the same.
-void double_even_keys(const TileRow &row, void *user) {
-  const float factor = *static_cast<const float *>(user);
-  for (int32_t i = 0; i < row.num_keys; ++i) {
-    if ((row.key_begin + i) % 2 == 0)
-      row.values[i] *= factor;
+TEST_CASE("a NaN score makes the row's maximum NaN, and every NaN is the same one") {
+  constexpr uint32_t kOneNan = 0x7fc00000;
+  ProblemShape shape = mixed_shape();
+  shape.layout = KvLayout::kNHD;
+  shape.row_max = true;
+  for (const char* score : {"score", "select(kv == 5, -1.0 / 0.0, score)"}) {
+    shape.spec.score = score_of(score);
+    Problem problem(shape);
+    problem.set_k(0, 5, 1, 3, std::numeric_limits<double>::quiet_NaN());
+    problem.set_v(1, 700, 0, 3, -std::numeric_limits<double>::quiet_NaN());
+    check_on_every_isa(problem);
+    for (const std::string& isa : usable_isas()) {
+      CAPTURE(isa);
+      Context context = cpu_context(isa);
+      Output output = problem.make_output();
+      REQUIRE(run(context, problem, output) == "ok");
+      const auto has_other_nan = [](float x) {
+        return std::isnan(x) && std::bit_cast<uint32_t>(x) != kOneNan;
+      };
+      CHECK(std::ranges::none_of(output.row_max, has_other_nan));
+      CHECK(std::ranges::none_of(output.lse, has_other_nan));
+      const std::span<const float> out(reinterpret_cast<const float*>(output.bytes.data()),
+                                       output.bytes.size() / sizeof(float));
+      CHECK(std::ranges::none_of(out, has_other_nan));
+    }
   }
 }
 
-void drop_by_place(const TileRow &row, void *) {
+// Doubles scores of even keys and hides nothing; by position, so that any cut
+// gives the same.
+void double_even_keys(const TileRow& row, void* user) {
+  const float factor = *static_cast<const float*>(user);
   for (int32_t i = 0; i < row.num_keys; ++i) {
-    if ((row.position * 31 + row.key_begin + i + row.head) % 4 == 0)
-      row.values[i] = 0.0f;
+    if ((row.key_begin + i) % 2 == 0) row.values[i] *= factor;
+  }
+}
+
+void drop_by_place(const TileRow& row, void*) {
+  for (int32_t i = 0; i < row.num_keys; ++i) {
+    if ((row.position * 31 + row.key_begin + i + row.head) % 4 == 0) row.values[i] = 0.0f;
   }
 }
 
@@ -144,9 +177,9 @@ TEST_CASE("hooks see every visible element once, and change what they should") {
 }
 
 TEST_CASE("a functor is a hook without a call for each element") {
-  const auto bias = [](float score, const TileElement &at) {
-    return score + 0.25f * static_cast<float>(at.key - at.position) *
-                       (at.head % 2 == 0 ? 1.0f : 0.5f);
+  const auto bias = [](float score, const TileElement& at) {
+    return score +
+           0.25f * static_cast<float>(at.key - at.position) * (at.head % 2 == 0 ? 1.0f : 0.5f);
   };
   ProblemShape shape = mixed_shape();
   shape.score_hook = tile_hook(bias);
@@ -166,8 +199,7 @@ TEST_CASE("a functor is a hook without a call for each element") {
   REQUIRE(run(context, by_functor, a) == "ok");
   REQUIRE(run(context, by_option, b) == "ok");
   for (int64_t token = 0; token < by_option.total_q(); ++token) {
-    CHECK(a.at(token, 3, 5) ==
-          doctest::Approx(b.at(token, 3, 5)).epsilon(1e-4));
+    CHECK(a.at(token, 3, 5) == doctest::Approx(b.at(token, 3, 5)).epsilon(1e-4));
   }
 }
 
@@ -179,7 +211,7 @@ TEST_CASE("what has no meaning is refused by name") {
   REQUIRE(make_plan(problem.spec(), problem.batch(), plan).ok());
   Context context = cpu_context();
   Output output = problem.make_output();
-  const auto refused = [&](const AttendArgs &args) {
+  const auto refused = [&](const AttendArgs& args) {
     return attend(context, plan, args).message();
   };
   AttendArgs args = problem.args(output);
@@ -190,8 +222,7 @@ TEST_CASE("what has no meaning is refused by name") {
   CHECK(refused(args) == "row_max is given, a pointwise normalizer has none");
   args = problem.args(output);
   args.partial.acc = output.lse.data();
-  CHECK(refused(args) ==
-        "partial is given, states of a pointwise normalizer cannot be merged");
+  CHECK(refused(args) == "partial is given, states of a pointwise normalizer cannot be merged");
   args = problem.args(output);
   args.epilogue.scale = std::numeric_limits<float>::quiet_NaN();
   CHECK(refused(args) == "epilogue.scale is nan, must be finite");
@@ -199,13 +230,21 @@ TEST_CASE("what has no meaning is refused by name") {
   args.epilogue.gate = output.view;
   CHECK(refused(args) == "out overlaps epilogue.gate");
   args.epilogue.gate.shape[1] = 5;
-  CHECK(refused(args) ==
-        "epilogue.gate.shape[1] is 5, must be 6 (num_heads_q)");
+  CHECK(refused(args) == "epilogue.gate.shape[1] is 5, must be 6 (num_heads_q)");
   AttentionSpec spec = problem.spec();
+  spec.normalizer = Normalizer::kSoftmax;
+  Plan merged;
+  REQUIRE(make_plan(spec, problem.batch(), merged).ok());
+  args = problem.args(output);
+  args.partial.acc = output.lse.data();
+  args.epilogue.scale = 0.5f;
+  CHECK(attend(context, merged, args).message() ==
+        "epilogue.scale is 0.5, must be 1 together with partial");
+  spec = problem.spec();
   spec.has_sinks = true;
   CHECK(make_plan(spec, problem.batch(), plan).message() ==
         "has_sinks is set, a pointwise normalizer has no sum for them");
 }
 
-} // namespace
-} // namespace attnrt::test
+}  // namespace
+}  // namespace attnrt::test

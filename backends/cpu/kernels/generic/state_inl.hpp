@@ -60,13 +60,20 @@ inline void fold(State& total, float* total_acc, const State& next, const float*
   fold_values<Isa>(total_acc, a, acc, b, n);
 }
 
+// Which of two NaNs an operation hands on depends on the order of its operands, which is the
+// compiler's choice and not the same for every tile height: results have one NaN.
+inline float one_nan(float x) { return x == x ? x : __builtin_nanf(""); }
+
 // out[0..n) = acc * factor / sum. Adding 0 makes every zero positive: whether a vanished negative
 // sum is -0 or 0 depends on zeros added for keys that the row does not see.
 template <class Isa, class Out>
 inline void write_values(Out out, typename Out::Stored* to, const float* acc, float factor,
                          float sum, int32_t n) {
   using Vec = typename Isa::Vec;
-  const auto finished = [&](Vec x) { return x * Vec(factor) / Vec(sum) + Vec(0.0f); };
+  const auto finished = [&](Vec x) {
+    x = x * Vec(factor) / Vec(sum) + Vec(0.0f);
+    return xsimd::select(x == x, x, Vec(__builtin_nanf("")));
+  };
   int32_t d = 0;
   for (; d + Isa::kLanes <= n; d += Isa::kLanes) {
     Isa::store(out, to + d, finished(Vec::load_unaligned(acc + d)));
@@ -95,7 +102,7 @@ inline void write_row(const OutputTarget& out, int64_t offset, const float* acc,
 
 // Not for empty rows: their sum is 0. The sum of all others is at least 1.
 inline float lse_of(const OutputTarget& out, const State& state) {
-  const float natural = state.ref + __builtin_logf(state.sum);
+  const float natural = one_nan(state.ref + __builtin_logf(state.sum));
   return out.lse_base == LseBase::kTwo ? natural * kLog2E : natural;
 }
 
@@ -149,7 +156,10 @@ inline void finish_row(const OutputTarget& out, int64_t token, int64_t head, flo
                        State state, int32_t n) {
   const bool empty = state.sum == 0.0f;
   if (out.row_max != nullptr) {
-    out.row_max[token + head * out.row_max_head_stride] = empty ? -kInfinity : state.ref;
+    // A NaN score is passed over by the maximum or hides what came before, by where it stands; the
+    // sum always has it.
+    const float largest = state.sum == state.sum ? state.ref : __builtin_nanf("");
+    out.row_max[token + head * out.row_max_head_stride] = empty ? -kInfinity : largest;
   }
   if (out.pointwise && !empty) state.sum = 1.0f;
   float factor = 1.0f;
