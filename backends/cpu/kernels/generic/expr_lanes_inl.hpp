@@ -188,7 +188,7 @@ inline void map_vectors(const ExprPlace& place, ExprInput<T> x, ExprInput<T> y, 
   }
 }
 
-// out = f(x, y), lane by lane: what vectors lack, or the compiler finds itself.
+// out = f(x, y), lane by lane: what vectors lack, and the compiler finds itself in loops of 16.
 template <class T, class To, class F>
 inline void map_lanes(const ExprPlace& place, ExprInput<T> x, ExprInput<T> y, ExprOutput<To> out,
                       F f) {
@@ -196,17 +196,19 @@ inline void map_lanes(const ExprPlace& place, ExprInput<T> x, ExprInput<T> y, Ex
     const T* a = x.at + r * x.row;
     const T* b = y.at + r * y.row;
     To* to = out.at + r * out.row;
-    if (y.broadcast) {
-      const T one = b[0];
+    const T left = a[0];
+    const T right = b[0];
+    for (int32_t i = place.begin; i < place.end; i += kLineColumns) {
+      if (y.broadcast) {
 #pragma GCC ivdep
-      for (int32_t i = place.begin; i < place.end; ++i) to[i] = f(a[i], one);
-    } else if (x.broadcast) {
-      const T one = a[0];
+        for (int32_t j = 0; j < kLineColumns; ++j) to[i + j] = f(a[i + j], right);
+      } else if (x.broadcast) {
 #pragma GCC ivdep
-      for (int32_t i = place.begin; i < place.end; ++i) to[i] = f(one, b[i]);
-    } else {
+        for (int32_t j = 0; j < kLineColumns; ++j) to[i + j] = f(left, b[i + j]);
+      } else {
 #pragma GCC ivdep
-      for (int32_t i = place.begin; i < place.end; ++i) to[i] = f(a[i], b[i]);
+        for (int32_t j = 0; j < kLineColumns; ++j) to[i + j] = f(a[i + j], b[i + j]);
+      }
     }
   }
 }
@@ -216,8 +218,10 @@ inline void map_lanes(const ExprPlace& place, ExprInput<From> x, ExprOutput<To> 
   for (int32_t r = 0; r < place.rows; ++r) {
     const From* a = x.at + r * x.row;
     To* to = out.at + r * out.row;
+    for (int32_t i = place.begin; i < place.end; i += kLineColumns) {
 #pragma GCC ivdep
-    for (int32_t i = place.begin; i < place.end; ++i) to[i] = f(a[i]);
+      for (int32_t j = 0; j < kLineColumns; ++j) to[i + j] = f(a[i + j]);
+    }
   }
 }
 

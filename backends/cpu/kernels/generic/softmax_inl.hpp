@@ -97,6 +97,12 @@ template <class Isa>
 inline float mask_row(const RowBlock& row, int32_t begin, int32_t end, float* scores) {
   using Vec = typename Isa::Vec;
   Vec largest(-kInfinity);
+  if (row.words == nullptr && row.first <= begin && row.last >= end) {
+    for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
+      largest = xsimd::max(largest, Vec::load_aligned(scores + lane));
+    }
+    return Isa::reduce_max(largest);
+  }
   for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
     const Vec s = masked_score<Isa>(row, Vec::load_aligned(scores + lane), lane);
     s.store_aligned(scores + lane);
