@@ -22,12 +22,12 @@ struct RowIndex {
 struct Row {
   std::vector<double> out;  // [Dv], epilogue included, not rounded to the dtype of args.out
   double lse = 0.0;
-  double max = 0.0;            // largest visible score, -inf without one
   double max_abs_score = 0.0;  // over visible keys: what the bound of the LSE is relative to
   double max_abs_value = 0.0;  // over V of visible keys: the floor of the bound of `out`
   double max_mean_abs = 0.0;   // largest finite element of |V| weighted as V is: what rounded
                                // weights may cost
   int64_t visible_keys = 0;
+  double max = 0.0;  // largest visible score, -inf without one
 };
 
 /// The row, in double precision.

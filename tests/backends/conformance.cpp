@@ -60,6 +60,12 @@ enum Variant {
   kRotaryHalvesCausal,
   kRotaryInterleavedWindow,
   kRotaryConstant,
+  kMask,
+  kMaskOfHeadCausal,
+  kScore,
+  kScoreMaskWindow,
+  kPointwise,
+  kEpilogue,
   kEverything,
   kVariants
 };
@@ -95,6 +101,14 @@ std::vector<int> factor_levels() {
           2,
           kLseHabits};
 }
+
+constexpr std::array kMasks = {"(q + kv) % 3 != 0", "kv < 5 || q - kv < 20 && kv <= q",
+                               "q // 16 == kv // 16", "kv < q - 2", "q % 4 != 1 && kv != 7 * b"};
+constexpr std::array kHeadMasks = {"kv % 5 != h", "abs(q - kv) < 9 * (h + 1)",
+                                   "hkv == 0 || kv < 40"};
+constexpr std::array kScores = {"score + 0.0625 * (kv - q)", "3.0 * tanh(score) + 0.125 * (h + 1)",
+                                "select(kv % 2 == 0, score, -abs(score))",
+                                "score * log1p(to_float(kv_len))"};
 
 // Multiply-adds of one problem's reference. Keeps the suite within its minute; problems that would
 // cost more get fewer keys.
@@ -230,10 +244,11 @@ class ShapeMaker {
     spec.causal = variant == kCausal || variant == kCausalWindow || variant == kSoftcapCausal ||
                   variant == kAlibiPerSeqCausal || variant == kSinksCausalWindow ||
                   variant == kQStartCausal || variant == kRotaryHalvesCausal ||
-                  variant == kEverything;
+                  variant == kMaskOfHeadCausal || variant == kEverything;
     if (variant == kWindowLeft || variant == kWindowBoth || variant == kCausalWindow ||
         variant == kSinksCausalWindow || variant == kQStartWindow ||
-        variant == kRotaryInterleavedWindow || variant == kEverything) {
+        variant == kRotaryInterleavedWindow || variant == kScoreMaskWindow ||
+        variant == kEverything) {
       spec.window_left = window();
     }
     if (variant == kWindowRight || variant == kWindowBoth || variant == kQStartWindow) {
@@ -253,6 +268,31 @@ class ShapeMaker {
     if (variant == kRotaryHalvesCausal) rotate(Rotary::kHalves, false);
     if (variant == kRotaryInterleavedWindow) rotate(Rotary::kInterleaved, false);
     if (variant == kRotaryConstant) rotate(Rotary::kHalves, true);
+    add_programs(variant);
+  }
+
+  template <size_t kCount>
+  expr::Expr one_of(const std::array<const char*, kCount>& texts) {
+    expr::Expr expression;
+    REQUIRE(expr::parse(texts[static_cast<size_t>(below(kCount))], expression).ok());
+    return expression;
+  }
+
+  void add_programs(Variant variant) {
+    AttentionSpec& spec = shape_.spec;
+    const bool by_head = variant == kMaskOfHeadCausal || variant == kScoreMaskWindow;
+    if (variant == kMask || by_head) {
+      REQUIRE(expr::compile_mask(by_head ? one_of(kHeadMasks) : one_of(kMasks), spec.mask).ok());
+    }
+    if (variant == kScore || variant == kScoreMaskWindow) {
+      REQUIRE(expr::compile_score(one_of(kScores), spec.score).ok());
+    }
+    if (variant == kPointwise) {
+      spec.normalizer = Normalizer::kPointwise;
+      REQUIRE(expr::compile_score(expr::sigmoid(expr::score()), spec.score).ok());
+    }
+    shape_.gate = shape_.residual = shape_.row_max = variant == kEpilogue;
+    if (variant == kEpilogue) shape_.epilogue_scale = 0.7f;
   }
 
   const std::vector<int>& point_;
@@ -287,9 +327,20 @@ std::string check_case(Context& context, const Problem& problem, const Expected&
   return check_close(problem, expected, output, weights);
 }
 
+// What a backend that runs the options only is asked for.
+void drop_programs(ProblemShape& shape) {
+  shape.spec.mask = {};
+  shape.spec.score = {};
+  shape.spec.normalizer = Normalizer::kSoftmax;
+  shape.gate = shape.residual = shape.row_max = false;
+  shape.epilogue_scale = 1.0f;
+}
+
+bool runs_programs(const NamedContext& named) { return named.context.backend() != "cuda"; }
+
 }  // namespace
 
-int conformance_problems() { return kSlowBuild ? 600 : 1700; }
+int conformance_problems() { return kSlowBuild ? 700 : 1900; }
 
 int check_conformance(std::span<NamedContext> contexts, DType kv_dtype, int count, uint64_t seed) {
   constexpr int kEnoughFailures = 5;
@@ -299,7 +350,9 @@ int check_conformance(std::span<NamedContext> contexts, DType kv_dtype, int coun
   for (int i = 0; i < count && failures < kEnoughFailures; ++i) {
     const std::vector<int> point = sampler.next();
     const uint64_t problem_seed = seed * 100'000 + static_cast<uint64_t>(i);
-    const Problem problem(ShapeMaker(point, kv_dtype, problem_seed).make());
+    ProblemShape shape = ShapeMaker(point, kv_dtype, problem_seed).make();
+    if (!std::ranges::all_of(contexts, runs_programs)) drop_programs(shape);
+    const Problem problem(shape);
     const Expected expected = expect(problem);
     for (NamedContext& named : contexts) {
       const std::string wrong = check_case(named.context, problem, expected, point[kLseFactor]);
@@ -322,6 +375,7 @@ int check_conformance(const ConformanceRunner& runner, DType kv_dtype, int count
     const std::vector<int> point = sampler.next();
     const uint64_t problem_seed = seed * 100'000 + static_cast<uint64_t>(i);
     ProblemShape shape = ShapeMaker(point, kv_dtype, problem_seed).make();
+    drop_programs(shape);
     runner.adapt(shape);
     const Problem problem(shape);
     const bool with_lse = point[kLseFactor] != kLseNone;

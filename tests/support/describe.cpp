@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a problem looks like, for messages.
+#include "src/expr/program.hpp"
 #include "tests/support/problem.hpp"
 
 namespace attnrt::test {
@@ -23,6 +24,11 @@ std::string describe(const ProblemShape& shape) {
   add(s.softcap > 0.0f, "softcap " + std::to_string(s.softcap));
   add(s.has_alibi, shape.alibi_per_seq ? "alibi per sequence" : "alibi");
   add(s.has_sinks, "sinks");
+  if (s.mask.valid()) add(true, "mask " + expr::to_string(s.mask.data()->source));
+  if (s.score.valid()) add(true, "score " + expr::to_string(s.score.data()->source));
+  add(s.normalizer == Normalizer::kPointwise, "pointwise");
+  add(shape.gate, "gate");
+  add(shape.residual, "residual");
   add(s.softmax_scale.has_value(), "scale " + std::to_string(s.softmax_scale.value_or(0.0f)));
   add(shape.rotary == Rotary::kHalves, "rotary halves");
   add(shape.rotary == Rotary::kInterleaved, "rotary interleaved");

@@ -53,6 +53,26 @@ SequenceShape sequence(Draw& draw, int32_t group) {
   return s;
 }
 
+// Masks and scores that do not ask for the batch or for lengths of queries, which are other in
+// every chunk.
+constexpr const char* kMasks[] = {"(q + kv) % 3 != 0", "kv % 5 != h",
+                                  "q // 50 == kv // 50 || kv < 9", "kv < q - 3 || q == kv",
+                                  "kv > 70 && q % 4 != 1"};
+constexpr const char* kScores[] = {"score + 0.0625 * (kv - q)",
+                                   "3.0 * tanh(score) + 0.125 * (h + 1)",
+                                   "select(kv % 2 == 0, score, exp(-score * score))"};
+
+expr::Expr parsed(const char* text) {
+  expr::Expr expression;
+  REQUIRE(expr::parse(text, expression).message() == "");
+  return expression;
+}
+
+void draw_programs(Draw& draw, AttentionSpec& spec) {
+  if (draw.one_in(3)) REQUIRE(expr::compile_mask(parsed(draw.of(kMasks)), spec.mask).ok());
+  if (draw.one_in(4)) REQUIRE(expr::compile_score(parsed(draw.of(kScores)), spec.score).ok());
+}
+
 ProblemShape random_shape(Draw& draw, const DTypes& dtypes) {
   ProblemShape shape;
   AttentionSpec& spec = shape.spec;
@@ -68,6 +88,7 @@ ProblemShape random_shape(Draw& draw, const DTypes& dtypes) {
   spec.has_alibi = draw.one_in(4);
   spec.has_sinks = draw.one_in(4);
   if (draw.one_in(5)) spec.softmax_scale = draw.of({-0.2f, 3.0f, 0.0f});
+  draw_programs(draw, spec);
   shape.rotary = draw.one_in(6) ? test::Rotary::kHalves : test::Rotary::kNone;
   shape.q_dtype = dtypes.q;
   shape.kv_dtype = dtypes.kv;
@@ -209,8 +230,10 @@ Output sharded(Draw& draw, Context& context, const ProblemShape& shape,
 
 Output run_pieces(Draw& draw, Context& context, const ProblemShape& shape,
                   const std::vector<Spoil>& spoils) {
-  // A shard's rows are rotated by positions within it.
-  if (shape.rotary == test::Rotary::kNone && draw.one_in(4)) {
+  // A shard's rows are rotated, and its expressions evaluated, by positions within it.
+  const bool by_place =
+      shape.rotary != test::Rotary::kNone || shape.spec.mask.valid() || shape.spec.score.valid();
+  if (!by_place && draw.one_in(4)) {
     return sharded(draw, context, shape, spoils);
   }
   Problem problem(shape);
