@@ -27,6 +27,8 @@ SIZE_EXCEPTIONS = {
 
 # Sources without a test file of their own -> where they are tested instead.
 CONFORMANCE = "tests/backends/cpu/cpu_conformance_test.cpp, every ISA against the reference"
+EXPRESSIONS = "tests/backends/cpu/expressions_test.cpp, the catalogues on every ISA"
+TILES = "tests/backends/cpu/expr_*_test.cpp, every operation on every ISA"
 TESTED_ELSEWHERE = {
     "backends/backend_list.cpp": "tests/src/runtime_test.cpp asks for the list",
     "backends/cpu/convert.cpp": "tests/src/convert_test.cpp, every ISA",
@@ -42,8 +44,17 @@ TESTED_ELSEWHERE = {
     "backends/cuda/cuda_backend.cpp": "tests/backends/cuda/device/, where a device is",
     "backends/cuda/device_memory.cpp": "tests/backends/cuda/device/, where a device is",
     "backends/cuda/call_params.cpp": "tests/backends/cuda/, every emulated call",
+    "backends/cpu/attend_programs.cpp": EXPRESSIONS,
+    "backends/reference/expressions.cpp": EXPRESSIONS + "; tests/src/expr/evaluate_test.cpp",
     "backends/reference/reference_backend.cpp": "tests/backends/reference/, through attend",
     "src/attention.cpp": CONFORMANCE,
+    "src/expr/fuse_steps.cpp": TILES,
+    "src/expr/lower_tile.cpp": TILES,
+    "src/expr/needs_int64.cpp": TILES + "; expressions_test.cpp for differences beyond int32",
+    "src/expr/tile_ops.cpp": TILES,
+    "src/expr/tile_registers.cpp": TILES,
+    "src/plan_report.cpp": "tests/src/plan_test.cpp and plan_mask_test.cpp",
+    "src/plan_verify.cpp": "tests/src/plan_mask_test.cpp",
     "src/validate_convert.cpp": "tests/src/convert_test.cpp",
     "src/validate_tables.cpp": "tests/src/validate_plan_test.cpp and validate_append_test.cpp",
 }

@@ -6,18 +6,17 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 #include <limits>
 #include <new>
 
+#include "backends/cpu/attend_programs.hpp"
 #include "backends/cpu/cpu_features.hpp"
 #include "backends/cpu/dispatch.hpp"
 #include "backends/cpu/kernels/scratch.hpp"
 #include "backends/cpu/output_target.hpp"
 #include "backends/cpu/schedule.hpp"
-#include "src/plan_mask.hpp"
-#include "src/plan_score.hpp"
+#include "backends/cpu/stopwatch.hpp"
 
 namespace attnrt::cpu {
 namespace {
@@ -30,43 +29,6 @@ constexpr size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * 
 struct WorkspaceLayout {
   size_t schedule, acc, ref, sum, scratch, scratch_each, total;
 };
-
-// The mask and score programs of a plan; null where there is none.
-class Programs {
- public:
-  explicit Programs(const PlanData& plan) {
-    if (plan.mask != nullptr) mask_ = plan.mask->tile_program().code();
-    if (plan.score != nullptr) score_ = plan.score->tile_program().code();
-  }
-  [[nodiscard]] const expr::TileCode* mask() const { return non_null(mask_); }
-  [[nodiscard]] const expr::TileCode* score() const { return non_null(score_); }
-
- private:
-  static const expr::TileCode* non_null(const expr::TileCode& code) {
-    return code.steps == nullptr ? nullptr : &code;
-  }
-
-  expr::TileCode mask_, score_;
-};
-
-expr::TileExtent extent_of(const PlanData& plan) {
-  expr::TileExtent extent;
-  extent.sequences = std::max<int64_t>(1, std::ssize(plan.sequences));
-  extent.heads = plan.spec.num_heads_q;
-  extent.kv_heads = plan.spec.num_heads_kv;
-  bool first = true;
-  for (const PlanSequence& seq : plan.sequences) {
-    if (seq.q_len == 0) continue;
-    const int64_t end = int64_t{seq.q_start} + seq.q_len;
-    extent.q_begin = first ? seq.q_start : std::min<int64_t>(extent.q_begin, seq.q_start);
-    extent.q_end = first ? end : std::max(extent.q_end, end);
-    first = false;
-    extent.kv_end = std::max<int64_t>(extent.kv_end, seq.kv_len);
-    extent.max_q_len = std::max<int64_t>(extent.max_q_len, seq.q_len);
-    extent.max_kv_len = std::max<int64_t>(extent.max_kv_len, seq.kv_len);
-  }
-  return extent;
-}
 
 WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
   const AttentionSpec& spec = plan.spec;
@@ -85,24 +47,6 @@ WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
   layout.total = layout.scratch + layout.scratch_each * static_cast<size_t>(workers);
   return layout;
 }
-
-// Adds the time between its making and its end to a worker's sum; does nothing without one.
-class Stopwatch {
- public:
-  explicit Stopwatch(int64_t* sum_ns) : sum_ns_(sum_ns) {
-    if (sum_ns_ != nullptr) begin_ = std::chrono::steady_clock::now();
-  }
-  ~Stopwatch() {
-    if (sum_ns_ == nullptr) return;
-    *sum_ns_ += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin_).count();
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
- private:
-  int64_t* sum_ns_;
-  std::chrono::steady_clock::time_point begin_;
-};
 
 bool chooses_dot(const KernelTable& table, const PlanData& plan, const AttendArgs& args) {
   // A hook sees weights of f32.
@@ -146,10 +90,10 @@ class AttendRun {
         args_(call.args),
         score_(call.score),
         programs_(call.plan),
+        bound_(bind_programs(call, programs_)),
         layout_(lay_out(plan_, workers)),
         memory_(workspace.data()),
         schedule_(make_schedule(plan_, workers, memory_ + layout_.schedule)) {
-    bind_programs();
     counters_ = reinterpret_cast<std::atomic<int32_t>*>(memory_);
     const size_t counters =
         static_cast<size_t>(plan_.merge_groups) * static_cast<size_t>(schedule_.merge_chunks);
@@ -228,18 +172,6 @@ class AttendRun {
     finish_merge_groups(tile, unit, target, worker.scratch);
   }
 
-  void bind_programs() {
-    if (plan_.mask == nullptr && score_.program == nullptr) return;
-    const expr::TileExtent extent = extent_of(plan_);
-    const auto bound = [&](const expr::TileCode* code, std::span<const expr::BoundSlot> slots) {
-      return expr::ExprCall{code, slots.data(), expr::needs_int64(*code, slots, extent)};
-    };
-    if (plan_.mask != nullptr) {
-      mask_call_ = bound(programs_.mask(), plan_.mask->bindings().slots);
-    }
-    if (score_.program != nullptr) score_call_ = bound(programs_.score(), score_.slots);
-  }
-
   [[nodiscard]] AttendTask task_of(const PlanTile& tile, const Unit& unit,
                                    std::byte* scratch) const {
     const AttentionSpec& spec = plan_.spec;
@@ -273,14 +205,16 @@ class AttendRun {
     }
     task.seq = tile.seq;
     task.q_len = seq.q_len;
-    task.mask = mask_call_;
-    task.score = score_call_;
+    task.mask = bound_.mask;
+    task.score = bound_.score;
     task.pointwise = spec.normalizer == Normalizer::kPointwise;
     task.score_hook = args_.score_hook;
     task.weight_hook = args_.weight_hook;
     if (plan_.mask != nullptr) {
       const std::span<const expr::MaskRun> runs = plan_.runs_of(tile);
-      task.runs = runs.data();
+      // Null would be: all keys.
+      static constexpr expr::MaskRun kNone{};
+      task.runs = runs.empty() ? &kNone : runs.data();
       task.num_runs = static_cast<int32_t>(runs.size());
     }
     if (args_.rotary_q.cos != nullptr) task.rotary_q = &args_.rotary_q;
@@ -420,7 +354,7 @@ class AttendRun {
   const AttendArgs& args_;
   const BoundScore& score_;
   const Programs programs_;
-  expr::ExprCall mask_call_{}, score_call_{};
+  const BoundPrograms bound_;
   const WorkspaceLayout layout_;
   std::byte* memory_;
   const Schedule schedule_;

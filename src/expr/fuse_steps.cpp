@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// Steps of tile programs that are done as one: half the passes over registers for biases and
+// slopes.
 #include <utility>
 
 #include "src/expr/tile_registers.hpp"

@@ -87,7 +87,7 @@ struct AttendTask {
   expr::ExprCall mask;        // evaluated where a run leaves something undecided
   const expr::MaskRun* runs;  // ascending, apart; what lies between is seen by no row. Null: all
   int32_t num_runs;
-  bool pointwise;             // scores are weights
+  bool pointwise;  // scores are weights
   TileHook score_hook, weight_hook;
   expr::ExprCall score;        // applied to the scaled, capped and biased score
   const RotaryView* rotary_q;  // null: none

@@ -86,11 +86,18 @@ inline expr::Point point_of(const KernelShape& s, int32_t token, int32_t head, i
           .kv_len = s.kv_len};
 }
 
-/// Tokens [begin, end) of a case with programs (null: none) and runs.
+/// Programs of a task; null: none.
+struct TilePrograms {
+  const TileCase* mask = nullptr;
+  const TileCase* score = nullptr;
+  Width width = Width::kAsNeeded;
+};
+
+/// Tokens [begin, end) of a case with programs and runs.
 inline cpu::AttendTask tile_task(const KernelCase& c, int32_t begin, int32_t end,
-                                 const KernelOutput& to, const TileCase* mask,
-                                 const TileCase* score, std::span<const expr::MaskRun> runs,
-                                 Width width = Width::kAsNeeded) {
+                                 const KernelOutput& to, const TilePrograms& programs,
+                                 std::span<const expr::MaskRun> runs) {
+  const auto& [mask, score, width] = programs;
   cpu::AttendTask task = c.task(begin, end, to);
   task.seq = kTileSequence;
   task.q_len = c.shape.tokens;

@@ -86,7 +86,7 @@ class Attention {
 
   void run(const cpu::KernelTable& table, int32_t begin, int32_t end,
            std::span<const expr::MaskRun> runs, const KernelOutput& to) {
-    cpu::AttendTask task = tile_task(c, begin, end, to, &mask_, score_.get(), runs);
+    cpu::AttendTask task = tile_task(c, begin, end, to, {&mask_, score_.get()}, runs);
     TileScratch scratch;
     scratch.give_to(task);
     c.kernel(table)(task);
@@ -288,7 +288,7 @@ TEST_CASE("splits without a key are neutral where the caller merges") {
     const cpu::PartialTarget target = states.target();
     const KernelOutput to = a.c.output();
     const TileCase any(parsed("true"), {}, /*is_mask=*/true);
-    cpu::AttendTask task = tile_task(a.c, 0, s.tokens, to, &any, nullptr, runs);
+    cpu::AttendTask task = tile_task(a.c, 0, s.tokens, to, {&any}, runs);
     task.partial = &target;
     TileScratch scratch;
     scratch.give_to(task);

@@ -47,7 +47,7 @@ int64_t wrong_elements(const KernelCase& c, const cpu::KernelTable& table, TileC
   for (int32_t block = 0; block < s.kv_len; block += kDims) {
     const expr::MaskRun run{block, std::min(block + kDims, s.kv_len), ~uint64_t{0}};
     const KernelOutput to = c.output();
-    cpu::AttendTask task = tile_task(c, 0, s.tokens, to, &mask, nullptr, {&run, 1}, width);
+    cpu::AttendTask task = tile_task(c, 0, s.tokens, to, {&mask, nullptr, width}, {&run, 1});
     scratch.give_to(task);
     c.kernel(table)(task);
     for (int32_t token = 0; token < s.tokens; ++token) {

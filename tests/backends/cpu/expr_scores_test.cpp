@@ -28,7 +28,7 @@ KernelShape score_shape(int32_t tokens, int32_t group, int32_t heads_kv, int32_t
 std::vector<float> scores_of(const KernelCase& c, const cpu::KernelTable& table,
                              const TileCase* score, int32_t key, Width width) {
   const KernelOutput to = c.output();
-  cpu::AttendTask task = tile_task(c, 0, c.shape.tokens, to, nullptr, score, {}, width);
+  cpu::AttendTask task = tile_task(c, 0, c.shape.tokens, to, {nullptr, score, width}, {});
   task.key_begin = key;
   task.key_end = key + 1;
   PartialBuffer states(1, int64_t{c.shape.tokens} * c.shape.heads_q(), c.shape.head_dim_v);

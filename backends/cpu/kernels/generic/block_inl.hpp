@@ -303,13 +303,19 @@ class BlockRun {
       }
       // Two stretches have no group of 32 keys in common: a piece is empty between them.
       matrix_stretches(tile, [&](int32_t first, int32_t last) {
-        matrix_stretch(block, tile, chunk, first, last, acc, chunk == 0 && i == 0);
+        matrix_stretch(block, tile, chunk, {first, last}, acc, chunk == 0 && i == 0);
       });
     }
   }
 
+  struct LaneStretch {
+    int32_t first, last;
+  };
+
   void matrix_stretch(const KvBlock<Lines>& block, const RowTile& tile, int32_t chunk,
-                      int32_t first, int32_t last, float* acc, bool first_tile) {
+                      const LaneStretch& stretch, float* acc, bool first_tile) {
+    const int32_t first = stretch.first;
+    const int32_t last = stretch.last;
     const Operand* p = weights_of(tile.row - chunk);
     const int32_t begin = matrix_.groups_begin(first);
     const int32_t end = matrix_.groups_end(last);

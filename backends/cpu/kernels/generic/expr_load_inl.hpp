@@ -89,11 +89,17 @@ inline uint32_t load_bits(const PieceOffsets& piece, const void* data) {
   return nonzero_bytes(bytes);
 }
 
-// Puts a piece of row r, from `lane` on, into the step's register.
+// Of a strip of rows.
+struct PieceTarget {
+  int32_t row, lane;
+};
+
+// Puts a piece of a row, from a lane on, into the step's register.
 template <class Int>
 inline void load_piece_of(const ExprRegisters& regs, const ExprPlace& place, const TileStep& step,
-                          const BoundSlot& slot, int32_t r, int32_t lane,
-                          const PieceOffsets& piece) {
+                          const BoundSlot& slot, const PieceTarget& to, const PieceOffsets& piece) {
+  const int32_t r = to.row;
+  const int32_t lane = to.lane;
   if (slot.element == ElementType::kBool) {
     return put_piece(bits_output(regs, step), r, lane, load_bits(piece, slot.data));
   }
@@ -132,7 +138,7 @@ template <class Int>
           piece.at[i] += clamped_offset(slot, d, index[d].broadcast ? at[0] : at[lane + i]);
         }
       }
-      load_piece_of<Int>(regs, place, step, slot, r, lane, piece);
+      load_piece_of<Int>(regs, place, step, slot, {r, lane}, piece);
     }
   }
 }
@@ -248,7 +254,7 @@ template <class Int>
       for (int32_t j = 0; j < kLineColumns && !piece.contiguous; ++j) {
         piece.at[j] = index.clamped(i + j);
       }
-      load_piece_of<Int>(regs, place, step, slot, r, i, piece);
+      load_piece_of<Int>(regs, place, step, slot, {r, i}, piece);
     }
   }
 }

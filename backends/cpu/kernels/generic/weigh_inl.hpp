@@ -78,7 +78,7 @@ class ChunkWeights {
                                     lane_sums, scores);
         }
         if (task_.weight_hook.call == nullptr) continue;
-        run_hook(task_.weight_hook, keys, head, row, tile, scores, w_.ref[at]);
+        run_hook(task_.weight_hook, keys, head, row, tile, {scores, w_.ref[at]});
         hide_row<Isa>(row_block(keys, head, row), lanes_begin(tile), lanes_end(tile), scores);
       }
     }
@@ -106,17 +106,22 @@ class ChunkWeights {
   static int32_t lanes_begin(const RowTile& tile) { return tile.first / kKeys * kKeys; }
   static int32_t lanes_end(const RowTile& tile) { return (tile.last + kKeys - 1) / kKeys * kKeys; }
 
+  struct HookValues {
+    float* scores;  // or weights, of the row
+    float reference;
+  };
+
   // Over the keys of the tile that there are.
   void run_hook(const TileHook& hook, const BlockKeys& keys, int32_t head, int32_t row,
-                const RowTile& tile, float* scores, float reference) const {
+                const RowTile& tile, const HookValues& values) const {
     TileRow at;
-    at.values = scores + tile.first;
+    at.values = values.scores + tile.first;
     at.num_keys = tile.last - tile.first;
     at.key_begin = keys.begin + tile.first;
     at.seq = task_.seq;
     at.head = (head_ + head) * task_.group + row % task_.group;
     at.position = task_.q_position + row / task_.group;
-    at.reference = reference;
+    at.reference = values.reference;
     hook.call(at, hook.user);
   }
 
@@ -138,7 +143,7 @@ class ChunkWeights {
       }
       for (int32_t r = 0; r < rows; ++r) {
         if (task_.score_hook.call != nullptr) {
-          run_hook(task_.score_hook, keys, head, row + r, tile, scores + r * kBlockKeys, 0.0f);
+          run_hook(task_.score_hook, keys, head, row + r, tile, {scores + r * kBlockKeys, 0.0f});
         }
         maxima[row - chunk + r] =
             mask_row<Isa>(row_block(keys, head, row + r), begin, end, scores + r * kBlockKeys);
