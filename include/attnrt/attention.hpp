@@ -148,12 +148,12 @@ class Plan {
 Status make_plan(const AttentionSpec& spec, const SequenceBatch& batch, Plan& plan,
                  const PlanOptions& options = {});
 
-/// The plan of the next step in place of the last one, with the spec of that: the same as a new
-/// plan, bit for bit, but what was learnt about the tables of a mask is kept. The caller promises
-/// that elements of rank 1 which stand below the shortest kv_len of the last step are unchanged;
-/// tables of more dimensions, and tables that moved or have another size, are looked at as a whole.
-/// Errors: as make_plan, and InvalidArgument where `plan` has not been made; on error it keeps its
-/// old content.
+/// The plan of the next step in place of the last one, with the spec of that: it gives
+/// the results of a new plan, bit for bit, but what was learnt about the tables of a mask is kept.
+/// The caller promises that elements of rank 1 which stand below the shortest kv_len of the last
+/// step are unchanged; tables of more dimensions, and tables that moved or have another size, are
+/// looked at as a whole. Errors: as make_plan, and InvalidArgument where `plan` has not been made;
+/// on error it keeps its old content.
 Status extend_plan(const SequenceBatch& batch, Plan& plan, const PlanOptions& options = {});
 
 /// Threads that a context may be asked for: each has scratch memory, 0.3 MB for heads of 64.
@@ -280,7 +280,8 @@ struct Epilogue {
   float scale = 1.0f;
 };
 
-/// One layer's tensors.
+/// One layer's tensors. Where q is on a device, so is every array here but the tables of
+/// score_values.
 struct AttendArgs {
   ConstTensorView q;  // (total_q, Hq, Dqk)
   KvView kv;
@@ -291,7 +292,8 @@ struct AttendArgs {
                                         // rows NaN, but those without keys stay 0 (their lse: NaN)
 
   // Values of the slots of spec.score, by name; others are ignored. They may differ from layer to
-  // layer. Buffers are borrowed for the call; a promised order is not checked.
+  // layer. Buffers are borrowed for the call and must not overlap what it writes; a promised order
+  // is not checked.
   std::span<const expr::SlotValue> score_values;
 
   RotaryView rotary_q;             // optional rotation of q on the fly, as read
