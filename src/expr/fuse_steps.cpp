@@ -3,12 +3,11 @@
 // slopes.
 #include <utility>
 
+#include "src/expr/tile_ops.hpp"
 #include "src/expr/tile_registers.hpp"
 
 namespace attnrt::expr {
 namespace {
-
-bool is_end(TileOp op) { return op == TileOp::kConjunct || op == TileOp::kResult; }
 
 bool varies_with_kv(const TileOperand& operand) {
   return operand.rank == TileRank::kColumn || operand.rank == TileRank::kElement;

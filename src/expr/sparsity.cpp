@@ -69,15 +69,6 @@ class Verifier {
   const RunRequest& request_;
 };
 
-void add_interval(RowIntervals& out, int32_t begin, int32_t end) {
-  const auto row_begin = static_cast<size_t>(out.row_begin.back());
-  if (out.intervals.size() > row_begin && out.intervals.back().end == begin) {
-    out.intervals.back().end = end;
-  } else {
-    out.intervals.push_back({begin, end});
-  }
-}
-
 }  // namespace
 
 Sparsity sparsity_of(const RunList& runs, const RunRequest& request) {
@@ -138,6 +129,16 @@ std::optional<WrongElement> verify_runs(Evaluator& mask, const SequenceScope& sc
     }
   }
   return std::nullopt;
+}
+
+void add_interval(RowIntervals& out, int32_t begin, int32_t end) {
+  if (begin >= end) return;
+  const bool first = std::ssize(out.intervals) == out.row_begin.back();
+  if (!first && out.intervals.back().end == begin) {
+    out.intervals.back().end = end;
+  } else {
+    out.intervals.push_back({begin, end});
+  }
 }
 
 RowIntervals row_intervals(Evaluator& mask, const SequenceScope& scope, int32_t h,

@@ -49,6 +49,9 @@ struct WrongElement {
 std::optional<WrongElement> verify_runs(Evaluator& mask, const SequenceScope& scope,
                                         const RunRequest& request, const RunList& runs);
 
+/// Adds keys [begin, end) to the last row. Intervals come in order; those that touch are one.
+void add_interval(RowIntervals& out, int32_t begin, int32_t end);
+
 /// The mask of head h as row intervals, ascending and apart: full runs as they are, partial ones
 /// element by element.
 RowIntervals row_intervals(Evaluator& mask, const SequenceScope& scope, int32_t h,

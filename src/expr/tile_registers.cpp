@@ -6,10 +6,10 @@
 #include <limits>
 #include <utility>
 
+#include "src/expr/tile_ops.hpp"
+
 namespace attnrt::expr {
 namespace {
-
-bool is_end(TileOp op) { return op == TileOp::kConjunct || op == TileOp::kResult; }
 
 size_t at(TileRank rank) { return static_cast<size_t>(rank); }
 

@@ -8,21 +8,10 @@
 #include <string>
 
 #include "src/expr/evaluate.hpp"
+#include "tests/perf/square_case.hpp"
 
 namespace attnrt::perf {
 namespace {
-
-SweepCase square(const std::string& mask, int32_t tokens) {
-  SweepCase c;
-  c.heads = {4, 2};
-  c.head_dim = c.head_dim_v = 16;
-  c.layout = KvLayout::kPacked;
-  c.batch = 1;
-  c.q_len = c.kv_len = tokens;
-  c.threads = 1;
-  c.mask = mask;
-  return c;
-}
 
 int64_t by_elements(const CaseInput& input) {
   expr::Evaluator mask;
