@@ -29,6 +29,12 @@ struct AppendPlace {
   int32_t rotary_position = 0;
 };
 
+/// Whether V is appended beside K.
+inline bool appends_values(const AppendArgs& args) noexcept {
+  const bool keys_only = args.kv.v == nullptr && args.v.data == nullptr && args.kv.k != nullptr;
+  return !args.kv.v_is_k_prefix && !keys_only;
+}
+
 /// A checked append. `place` is called concurrently, with token numbers in any order.
 struct AppendTask {
   const AppendArgs* args = nullptr;

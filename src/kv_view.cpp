@@ -28,6 +28,12 @@ KvStrides dense_strides(KvLayout layout, int32_t page_size, int32_t heads, int32
   return strides;
 }
 
+// As numbers: a pointer behind the memory of an absurd view would not be one.
+void* behind(void* data, int64_t elements, DType dtype) noexcept {
+  const auto bytes = static_cast<uintptr_t>(capped_mul(elements, size_of(dtype)));
+  return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) + bytes);
+}
+
 }  // namespace
 
 const char* to_string(KvLayout layout) noexcept {
@@ -45,9 +51,9 @@ const char* to_string(KvLayout layout) noexcept {
 }
 
 int64_t packed16_bytes(DType dtype, int64_t num_pages, int32_t page_size, int32_t num_heads_kv,
-                       int32_t head_dim, int32_t head_dim_v) noexcept {
-  const KvView view =
-      KvView::packed16(nullptr, dtype, num_pages, page_size, num_heads_kv, head_dim, head_dim_v);
+                       int32_t head_dim, int32_t head_dim_v, int32_t num_branches) noexcept {
+  const KvView view = KvView::packed16(nullptr, dtype, num_pages, page_size, num_heads_kv, head_dim,
+                                       head_dim_v, num_branches);
   return capped_mul(product(num_pages, view.k_strides.page), size_of(dtype));
 }
 
@@ -78,21 +84,23 @@ KvView KvView::paged(void* k, void* v, DType dtype, KvLayout layout, int64_t num
 }
 
 KvView KvView::packed16(void* data, DType dtype, int64_t num_pages, int32_t page_size,
-                        int32_t num_heads_kv, int32_t head_dim, int32_t head_dim_v) noexcept {
+                        int32_t num_heads_kv, int32_t head_dim, int32_t head_dim_v,
+                        int32_t num_branches) noexcept {
   KvView view = paged(data, data, dtype, KvLayout::kPacked16, num_pages, page_size, num_heads_kv,
                       head_dim, head_dim_v);
-  const int64_t k_elements = product(page_size, packed16_dim(view.head_dim));
+  const int64_t k_elements = product(num_branches, product(page_size, packed16_dim(view.head_dim)));
   const int64_t v_elements = product(page_size, packed16_dim(view.head_dim_v));
   KvStrides strides;
   strides.head = capped_add(k_elements, v_elements);
   strides.page = product(num_heads_kv, strides.head);
   view.k_strides = view.v_strides = strides;
-  if (data != nullptr) {
-    // As numbers: a pointer behind the memory of an absurd view would not be one.
-    const auto bytes = static_cast<uintptr_t>(capped_mul(k_elements, size_of(dtype)));
-    view.v = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(data) + bytes);
-  }
+  if (data != nullptr) view.v = behind(data, k_elements, dtype);
   return view;
+}
+
+void* KvView::packed16_branch(int32_t branch) const noexcept {
+  if (k == nullptr) return nullptr;
+  return behind(k, product(branch, product(page_size, packed16_dim(head_dim))), dtype);
 }
 
 KvView KvView::mla(void* kv, DType dtype, int64_t num_pages, int32_t page_size, int32_t head_dim,

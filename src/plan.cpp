@@ -68,7 +68,7 @@ AttentionSpec normalized(const AttentionSpec& spec) {
 }
 
 int32_t tokens_of_tile(const AttentionSpec& spec) {
-  return std::max(1, kTileRows / (spec.num_heads_q / spec.num_heads_kv));
+  return std::max(1, kTileRows / rows_of_token(spec));
 }
 
 // Union of the keys that tokens [begin, end) of a sequence see. Both ends of a row's interval grow
@@ -172,8 +172,7 @@ void add_sequence(PlanData& plan, int32_t seq_index, MaskPlanner* planner) {
 }
 
 int64_t tile_rows(const PlanData& plan, const PlanTile& tile) {
-  return int64_t{tile.token_end - tile.token_begin} *
-         (plan.spec.num_heads_q / plan.spec.num_heads_kv);
+  return int64_t{tile.token_end - tile.token_begin} * rows_of_token(plan.spec);
 }
 
 int64_t cost_of(const PlanData& plan, const PlanTile& tile, int32_t keys) {

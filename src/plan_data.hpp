@@ -89,6 +89,11 @@ struct PlanData {
   }
 };
 
+/// Rows that one query token makes of one KV head: the heads of its group, in every branch.
+inline int32_t rows_of_token(const AttentionSpec& spec) noexcept {
+  return spec.num_heads_q / spec.num_heads_kv * spec.num_branches;
+}
+
 /// KV heads of a tile.
 inline int32_t heads_of(const PlanTile& tile) noexcept {
   return tile.kv_head_end - tile.kv_head_begin;
@@ -108,7 +113,8 @@ inline int32_t keys_within(const PlanData& plan, const PlanTile& tile, int64_t b
 
 /// Of the unmerged states that items keep.
 inline int64_t partial_bytes(const PlanData& plan) noexcept {
-  const int64_t floats = int64_t{plan.spec.num_heads_q} * (plan.spec.head_dim_v + 2);
+  const int64_t states = int64_t{plan.spec.num_heads_q} * plan.spec.num_branches;
+  const int64_t floats = states * (plan.spec.head_dim_v + 2);
   return plan.partial_tokens * floats * static_cast<int64_t>(sizeof(float));
 }
 

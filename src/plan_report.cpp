@@ -117,17 +117,19 @@ int64_t Plan::partial_bytes() const noexcept { return valid() ? attnrt::partial_
 
 int64_t Plan::num_scores() const noexcept {
   if (!valid()) return 0;
-  const int64_t group = data_->spec.num_heads_q / data_->spec.num_heads_kv;
+  const int64_t rows = rows_of_token(data_->spec);
   int64_t scores = 0;
   for (const PlanTile& tile : data_->tiles) {
-    scores += scores_of(*data_, tile) * heads_of(tile) * group;
+    scores += scores_of(*data_, tile) * heads_of(tile) * rows;
   }
   return scores;
 }
 
 int64_t Plan::kv_bytes(DType dtype) const noexcept {
   if (!valid()) return 0;
-  return data_->keys_seen * (data_->spec.head_dim + data_->spec.head_dim_v) * size_of(dtype);
+  const AttentionSpec& spec = data_->spec;
+  const int64_t elements = int64_t{spec.head_dim} * spec.num_branches + spec.head_dim_v;
+  return data_->keys_seen * elements * size_of(dtype);
 }
 
 Sparsity Plan::sparsity() const {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What append_kv refuses: every slot and position is looked at before anything is written.
+#include "src/backend.hpp"
 #include "src/resolve.hpp"
 #include "src/validate_tables.hpp"
 #include "src/validate_tensors.hpp"
@@ -19,7 +20,7 @@ Status check_rows(const AppendArgs& args, const ArgNames& names) {
     return s;
   }
   if (Status s = check_same_device("k", args.k.device, names.kv, kv.device); !s.ok()) return s;
-  if (kv.v_is_k_prefix) return {};
+  if (!appends_values(args)) return {};
   if (Status s = check_tensor({"v"}, args.v,
                               {{{total, "new tokens of k"},
                                 {kv.num_heads_kv, "num_heads_kv"},
@@ -35,8 +36,10 @@ Status check_memory(const AppendArgs& args, const ArgNames& names) {
   const std::array<NamedRange, 2> rotary = ranges_of(args.rotary, names);
   const NamedRange inputs[] = {range_of({"k"}, args.k), rotary[0], rotary[1],
                                range_of({"v"}, args.v)};
-  const std::span<const NamedRange> read(inputs, args.kv.v_is_k_prefix ? 3 : 4);
-  for (const NamedRange& cache : ranges_of(names.kv, args.kv)) {
+  const bool values = appends_values(args);
+  const std::span<const NamedRange> read(inputs, values ? 4 : 3);
+  const std::array<NamedRange, 2> written = ranges_of(names.kv, args.kv);
+  for (const NamedRange& cache : std::span(written.data(), values ? 2 : 1)) {
     if (Status s = check_apart(cache, read); !s.ok()) return s;
   }
   if (!args.kv.v_is_k_prefix && args.kv.k == args.kv.v && args.kv.k != nullptr) {
@@ -189,7 +192,9 @@ Status check_sequences(const AppendArgs& args, const ArgNames& names) {
 }  // namespace
 
 Status validate_append(const AppendArgs& args, const ArgNames& names) {
-  if (Status s = check_kv_view(names.kv, args.kv, Access::kWrite); !s.ok()) return s;
+  const KvParts parts =
+      args.kv.v_is_k_prefix || appends_values(args) ? KvParts::kBoth : KvParts::kKeys;
+  if (Status s = check_kv_view(names.kv, args.kv, Access::kWrite, parts); !s.ok()) return s;
   if (Status s = check_rows(args, names); !s.ok()) return s;
   if (Status s = check_rotary(args.rotary, names, args.kv.head_dim); !s.ok()) return s;
   if (Status s = check_memory(args, names); !s.ok()) return s;

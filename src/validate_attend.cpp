@@ -77,6 +77,64 @@ Status check_lists(const PlanData& plan, const AttendArgs& args) {
   return {};
 }
 
+// Branch 0 has been checked as q and kv.
+Status check_branches(const PlanData& plan, const AttendArgs& args) {
+  const AttentionSpec& spec = plan.spec;
+  const auto more = static_cast<int64_t>(args.branches.size());
+  if (more != spec.num_branches - 1) {
+    return refuse("branches has ", more, " entries, must have ", spec.num_branches - 1,
+                  " (spec.num_branches less branch 0)");
+  }
+  const int64_t weights =
+      spec.num_branches == 1 ? 0 : int64_t{spec.num_branches} * spec.num_heads_q;
+  if (static_cast<int64_t>(args.branch_weights.size()) != weights) {
+    return refuse("branch_weights has ", args.branch_weights.size(), " entries, must have ",
+                  weights, spec.num_branches == 1 ? " (one branch)" : " (branches x heads)");
+  }
+  for (size_t i = 0; i < args.branch_weights.size(); ++i) {
+    if (std::isfinite(args.branch_weights[i])) continue;
+    return refuse("branch_weights[", i, "] is ", args.branch_weights[i], ", must be finite");
+  }
+  if (spec.num_branches == 1) return {};
+  if (args.lse.data != nullptr) return refuse("lse is given, branches have one each");
+  if (args.row_max != nullptr) return refuse("row_max is given, branches have one each");
+  if (args.partial.acc != nullptr) return refuse("partial is given, branches have one each");
+  for (int64_t i = 0; i < more; ++i) {
+    const Branch& branch = args.branches[static_cast<size_t>(i)];
+    if (branch.q.dtype != args.q.dtype) {
+      return refuse("branches[", i, "].q.dtype is ", to_string(branch.q.dtype), ", q.dtype is ",
+                    to_string(args.q.dtype));
+    }
+    if (Status s = check_tensor({"branches", i, ".q"}, branch.q,
+                                {{{plan.total_q, "query tokens of the plan"},
+                                  {spec.num_heads_q, "num_heads_q"},
+                                  {spec.head_dim, "head_dim"}}},
+                                Access::kRead);
+        !s.ok()) {
+      return s;
+    }
+    if (branch.q.device != args.q.device) {
+      return refuse("branches[", i, "].q.device is not that of q");
+    }
+    if (Status s = check_branch_keys({"branches", i, ".k"}, args.kv, branch.k); !s.ok()) return s;
+  }
+  return {};
+}
+
+// What the call writes and the further branches read.
+Status check_branches_apart(const AttendArgs& args) {
+  const NamedRange out = range_of({"out"}, args.out);
+  for (size_t i = 0; i < args.branches.size(); ++i) {
+    const auto index = static_cast<int64_t>(i);
+    const NamedRange read[] = {
+        range_of({"branches", index, ".q"}, args.branches[i].q),
+        branch_range({"branches", index, ".k"}, args.kv, args.branches[i].k)};
+    if (Status s = check_apart(out, read); !s.ok()) return s;
+  }
+  const NamedRange weights = range_of({"branch_weights"}, args.branch_weights);
+  return check_apart(out, {&weights, 1});
+}
+
 Status check_rotary_reach(const PlanData& plan, const AttendArgs& args, const ArgNames& names) {
   if (args.rotary_q.cos == nullptr) return {};
   for (size_t b = 0; b < plan.sequences.size(); ++b) {
@@ -230,13 +288,15 @@ Status validate_attend(const PlanData& plan, const AttendArgs& args, const ArgNa
   if (Status s = check_groups(plan, args.kv, names); !s.ok()) return s;
   if (Status s = check_same_device(names.kv, args.kv.device, "q", args.q.device); !s.ok()) return s;
   if (Status s = check_lists(plan, args); !s.ok()) return s;
+  if (Status s = check_branches(plan, args); !s.ok()) return s;
   if (Status s = check_rotary(args.rotary_q, names, spec.head_dim); !s.ok()) return s;
   if (Status s = check_rotary_reach(plan, args, names); !s.ok()) return s;
   if (Status s = check_normalizer(plan, args); !s.ok()) return s;
   if (Status s = check_epilogue(plan, args); !s.ok()) return s;
   const Inputs inputs = inputs_of(args, names);
   if (args.partial.acc != nullptr) return check_partial(plan, args, inputs);
-  return check_out(plan, args, inputs, names);
+  if (Status s = check_out(plan, args, inputs, names); !s.ok()) return s;
+  return check_branches_apart(args);
 }
 
 }  // namespace attnrt

@@ -29,6 +29,9 @@ Status check_spec(const AttentionSpec& spec) {
   if (spec.head_dim_v < 0) {
     return refuse("head_dim_v is ", spec.head_dim_v, ", must not be negative");
   }
+  if (spec.num_branches < 1 || spec.num_branches > kMaxBranches) {
+    return refuse("num_branches is ", spec.num_branches, ", must be 1..", kMaxBranches);
+  }
   if (spec.softmax_scale && !std::isfinite(*spec.softmax_scale)) {
     return refuse("softmax_scale is ", *spec.softmax_scale, ", must be finite");
   }

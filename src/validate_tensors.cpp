@@ -114,13 +114,17 @@ NamedRange half_range(std::string_view name, const KvView& kv, const KvHalf& hal
   return {{name, -1, half.data_name}, byte_range(half.data, bytes)};
 }
 
-// Whole lines: a page of a head begins on one.
+// A page of a head begins on a line.
+Status check_packed16_start(ArgName name, const KvView& kv, const void* data) {
+  const uintptr_t off = reinterpret_cast<uintptr_t>(data) % uintptr_t{kPacked16Alignment};
+  if (kv.num_tokens == 0 || off == 0) return {};
+  return refuse(name, " is ", off, " bytes off, must be aligned to ", kPacked16Alignment,
+                " with layout packed16");
+}
+
+// Whole lines.
 Status check_packed16_lines(std::string_view name, const KvView& kv, const KvHalf& half) {
-  const uintptr_t off = reinterpret_cast<uintptr_t>(half.data) % uintptr_t{kPacked16Alignment};
-  if (kv.num_tokens > 0 && off != 0) {
-    return refuse(ArgName{name, -1, half.data_name}, " is ", off, " bytes off, must be aligned to ",
-                  kPacked16Alignment, " with layout packed16");
-  }
+  if (Status s = check_packed16_start({name, -1, half.data_name}, kv, half.data); !s.ok()) return s;
   const int64_t line = kPacked16Alignment / size_of(kv.dtype);
   for (const Axis& axis : kv_axes(kv, half)) {
     if (axis.size > 1 && axis.stride % line != 0) {
@@ -154,16 +158,17 @@ Status check_packed16_places(std::string_view name, const KvView& kv) {
   return check_strides({name}, kv_axes(kv, k_half(kv)), piece, kv.dtype, Access::kWrite);
 }
 
-Status check_packed16(std::string_view name, const KvView& kv) {
+Status check_packed16(std::string_view name, const KvView& kv, KvParts parts) {
   if (kv.v_is_k_prefix) {
     return refuse(name, ".v_is_k_prefix is set with layout packed16, which stores V apart from K");
   }
   for (const KvHalf& half : {k_half(kv), v_half(kv)}) {
+    if (parts == KvParts::kKeys && half.data_name == ".v") continue;
     // As where it is written: pages of heads that share memory could not have been filled.
     if (Status s = check_half(name, kv, half, Access::kWrite); !s.ok()) return s;
     if (Status s = check_packed16_lines(name, kv, half); !s.ok()) return s;
   }
-  return check_packed16_places(name, kv);
+  return parts == KvParts::kKeys ? Status() : check_packed16_places(name, kv);
 }
 
 Status check_kv_pages(std::string_view name, const KvView& kv) {
@@ -235,7 +240,7 @@ Status check_tensor(ArgName name, const ConstTensorView& tensor,
                        tensor.data, extent(axes, tensor.shape[2]), tensor.dtype);
 }
 
-Status check_kv_view(std::string_view name, const KvView& kv, Access access) {
+Status check_kv_view(std::string_view name, const KvView& kv, Access access, KvParts parts) {
   if (!known(kv.dtype)) {
     return refuse(name, ".dtype is ", static_cast<int>(kv.dtype), ", not a DType");
   }
@@ -247,14 +252,20 @@ Status check_kv_view(std::string_view name, const KvView& kv, Access access) {
   if (kv.head_dim_v <= 0) {
     return refuse(name, ".head_dim_v is ", kv.head_dim_v, ", must be positive");
   }
-  if (kv.layout == KvLayout::kPacked16) return check_packed16(name, kv);
+  if (kv.layout == KvLayout::kPacked16) return check_packed16(name, kv, parts);
   if (Status s = check_half(name, kv, k_half(kv), access); !s.ok()) return s;
+  if (parts == KvParts::kKeys) return {};
   if (!kv.v_is_k_prefix) return check_half(name, kv, v_half(kv), access);
   if (kv.head_dim_v > kv.head_dim) {
     return refuse(name, ".head_dim_v is ", kv.head_dim_v, ", must be at most ", kv.head_dim,
                   " (head_dim) with v_is_k_prefix");
   }
   return {};
+}
+
+Status check_branch_keys(ArgName name, const KvView& kv, const void* k) {
+  if (Status s = check_pointer(name, k, kv.num_tokens, kv.dtype); !s.ok()) return s;
+  return kv.layout == KvLayout::kPacked16 ? check_packed16_start(name, kv, k) : Status();
 }
 
 Status check_lse(std::string_view name, const LseView& lse) {
@@ -315,6 +326,11 @@ NamedRange range_of(ArgName name, std::span<const float> list) {
 std::array<NamedRange, 2> ranges_of(std::string_view name, const KvView& kv) {
   const NamedRange k = half_range(name, kv, k_half(kv));
   return {k, kv.v_is_k_prefix ? k : half_range(name, kv, v_half(kv))};
+}
+
+NamedRange branch_range(ArgName name, const KvView& kv, const void* k) {
+  const int64_t bytes = extent(kv_axes(kv, k_half(kv)), k_half(kv).dim) * size_of(kv.dtype);
+  return {name, byte_range(k, bytes)};
 }
 
 std::array<NamedRange, 2> ranges_of(const RotaryView& rotary, const ArgNames& names) {

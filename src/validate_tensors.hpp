@@ -27,8 +27,13 @@ struct AxisRule {
 Status check_tensor(ArgName name, const ConstTensorView& tensor,
                     const std::array<AxisRule, 3>& rules, Access access);
 
-/// A view that agrees with itself.
-Status check_kv_view(std::string_view name, const KvView& kv, Access access);
+/// A view that agrees with itself. kKeys: V is left out.
+enum class KvParts : uint8_t { kBoth, kKeys };
+Status check_kv_view(std::string_view name, const KvView& kv, Access access,
+                     KvParts parts = KvParts::kBoth);
+
+/// K of a branch: memory that stands as kv.k, of a view that was checked.
+Status check_branch_keys(ArgName name, const KvView& kv, const void* k);
 
 /// `count` elements of `dtype` at `data`: not null unless empty, and aligned.
 Status check_pointer(ArgName name, const void* data, int64_t count, DType dtype);
@@ -51,6 +56,7 @@ struct NamedRange {
 NamedRange range_of(ArgName name, const ConstTensorView& tensor);
 NamedRange range_of(ArgName name, std::span<const float> list);
 std::array<NamedRange, 2> ranges_of(std::string_view name, const KvView& kv);
+NamedRange branch_range(ArgName name, const KvView& kv, const void* k);
 std::array<NamedRange, 2> ranges_of(const RotaryView& rotary, const ArgNames& names);
 
 /// Refuses a written range that meets another one.

@@ -32,8 +32,9 @@ struct WorkspaceLayout {
 
 WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
   const AttentionSpec& spec = plan.spec;
-  const auto states = static_cast<size_t>(plan.partial_tokens * spec.num_heads_q);
-  const int32_t rows = plan.max_tile_tokens * (spec.num_heads_q / spec.num_heads_kv);
+  const auto states =
+      static_cast<size_t>(plan.partial_tokens * spec.num_heads_q * spec.num_branches);
+  const int32_t rows = plan.max_tile_tokens * rows_of_token(spec);
   WorkspaceLayout layout;
   layout.schedule = aligned(static_cast<size_t>(plan.merge_groups) *
                             static_cast<size_t>(spec.num_heads_kv) * sizeof(std::atomic<int32_t>));
@@ -70,6 +71,11 @@ PanelShape panel_shape(const KernelTable& table, const PlanData& plan, const Att
           static_cast<int32_t>(padded(plan.spec.head_dim_v))};
 }
 
+// As numbers: the two need not be of one allocation.
+int64_t bytes_between(const void* from, const void* to) {
+  return static_cast<int64_t>(reinterpret_cast<uintptr_t>(to) - reinterpret_cast<uintptr_t>(from));
+}
+
 // What one worker brings to its units.
 struct Worker {
   std::byte* scratch = nullptr;
@@ -98,6 +104,11 @@ class AttendRun {
     const size_t counters =
         static_cast<size_t>(plan_.merge_groups) * static_cast<size_t>(schedule_.merge_chunks);
     for (size_t i = 0; i < counters; ++i) new (counters_ + i) std::atomic<int32_t>(0);
+    for (size_t i = 0; i < args_.branches.size(); ++i) {
+      const Branch& branch = args_.branches[i];
+      branches_[i] = {branch.q.data, branch.q.strides[0], branch.q.strides[1],
+                      bytes_between(args_.kv.k, branch.k)};
+    }
   }
 
   [[nodiscard]] int32_t num_workers() const {
@@ -184,6 +195,9 @@ class AttendRun {
     task.q_token_stride = args_.q.strides[0];
     task.q_head_stride = args_.q.strides[1];
     task.kv = source_of(seq);
+    task.branches = branches_;
+    task.more_branches = spec.num_branches - 1;
+    task.q_row = row;
     task.tokens = unit.token_end - unit.token_begin;
     task.heads_q = spec.num_heads_q;
     task.group = spec.num_heads_q / spec.num_heads_kv;
@@ -254,6 +268,9 @@ class AttendRun {
     target.sinks = plan_.spec.has_sinks ? args_.sinks.data() : nullptr;
     target.row_max = args_.row_max == nullptr ? nullptr : args_.row_max + row;
     target.row_max_head_stride = plan_.total_q;
+    target.more_branches = plan_.spec.num_branches - 1;
+    target.branch_weights = args_.branch_weights.data();
+    target.heads_q = plan_.spec.num_heads_q;
     target.pointwise = plan_.spec.normalizer == Normalizer::kPointwise;
     target.scale = args_.epilogue.scale;
     target.gate = epilogue_operand(args_.epilogue.gate, row);
@@ -264,12 +281,13 @@ class AttendRun {
   [[nodiscard]] PartialTarget own_target(const PlanTile& tile) const {
     if (tile.num_items <= 1) return {};
     const AttentionSpec& spec = plan_.spec;
-    const int64_t state = tile.partial_token * spec.num_heads_q;
+    const int64_t states = int64_t{spec.num_heads_q} * spec.num_branches;
+    const int64_t state = tile.partial_token * states;
     PartialTarget target;
     target.acc = reinterpret_cast<float*>(memory_ + layout_.acc) + state * spec.head_dim_v;
     target.ref = reinterpret_cast<float*>(memory_ + layout_.ref) + state;
     target.sum = reinterpret_cast<float*>(memory_ + layout_.sum) + state;
-    target.split_stride = int64_t{tile.token_end - tile.token_begin} * spec.num_heads_q;
+    target.split_stride = int64_t{tile.token_end - tile.token_begin} * states;
     return target;
   }
 
@@ -359,6 +377,7 @@ class AttendRun {
   std::byte* memory_;
   const Schedule schedule_;
   std::atomic<int32_t>* counters_;
+  BranchSource branches_[kMaxBranches] = {};
   std::atomic<int64_t> next_unit_{0};
   std::atomic<bool> stopped_{false};
   std::atomic<int64_t> units_{0}, attend_ns_{0}, merge_ns_{0};

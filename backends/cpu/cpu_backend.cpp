@@ -199,11 +199,12 @@ class CpuBackend final : public Backend {
     const CacheSide k{args.k, kv.k, kv.k_strides, kv.head_dim, rotary};
     const CacheSide v{args.v, kv.v, kv.v_strides, kv.head_dim_v, nullptr};
     const int64_t floats = std::max(kv.head_dim, kv.head_dim_v);
+    const bool values = appends_values(args);
     cpu.for_each_token(task.total_new, floats, [&](int64_t token, float* scratch) {
       const AppendPlace place = task.place(task, token);
       if (place.slot < 0) return;
       store_token(cpu.table, kv, k, token, place, scratch);
-      if (!kv.v_is_k_prefix) store_token(cpu.table, kv, v, token, place, scratch);
+      if (values) store_token(cpu.table, kv, v, token, place, scratch);
     });
     return {};
   }

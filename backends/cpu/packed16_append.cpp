@@ -38,6 +38,7 @@ class Append {
         task_(task),
         kv_(task.args->kv),
         mapped_(!task.args->slot_mapping.empty()),
+        values_(appends_values(*task.args)),
         k_(kv_, false),
         v_(kv_, true) {}
 
@@ -60,7 +61,7 @@ class Append {
     runner.for_each_unit(std::ssize(slots), 0, [&](int64_t i, float*) {
       for (int64_t head = 0; head < kv_.num_heads_kv; ++head) {
         k_.clear(k_.group(slots[static_cast<size_t>(i)], head));
-        v_.clear(v_.group(slots[static_cast<size_t>(i)], head));
+        if (values_) v_.clear(v_.group(slots[static_cast<size_t>(i)], head));
       }
     });
   }
@@ -108,7 +109,7 @@ class Append {
     for (int64_t head = 0; head < kv_.num_heads_kv; head += kHeadsAtOnce) {
       const int64_t end = std::min<int64_t>(head + kHeadsAtOnce, kv_.num_heads_kv);
       write_heads({run, k_, args.k, rotary, scratch}, head, end);
-      write_heads({run, v_, args.v, nullptr, scratch}, head, end);
+      if (values_) write_heads({run, v_, args.v, nullptr, scratch}, head, end);
     }
   }
 
@@ -200,6 +201,7 @@ class Append {
   const AppendTask& task_;
   const KvView& kv_;
   bool mapped_;
+  bool values_;
   Packed16Half k_, v_;
 };
 

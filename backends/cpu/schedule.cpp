@@ -45,8 +45,7 @@ double item_cost(const PlanData& plan, int64_t item) noexcept {
 }
 
 int64_t tile_rows(const PlanData& plan, const PlanTile& tile) noexcept {
-  return int64_t{tile.token_end - tile.token_begin} *
-         (plan.spec.num_heads_q / plan.spec.num_heads_kv);
+  return int64_t{tile.token_end - tile.token_begin} * rows_of_token(plan.spec);
 }
 
 int64_t most_row_chunks(const PlanData& plan, const PlanTile& tile) noexcept {
@@ -182,8 +181,7 @@ KeyRange unit_keys(const PlanData& plan, const Unit& unit) noexcept {
 int64_t unit_cost(const PlanData& plan, const Unit& unit) noexcept {
   const KeyRange range = unit_keys(plan, unit);
   const int64_t keys = keys_within(plan, tile_of(plan, unit.item), range.begin, range.end);
-  const int64_t rows =
-      int64_t{unit.token_end - unit.token_begin} * (plan.spec.num_heads_q / plan.spec.num_heads_kv);
+  const int64_t rows = int64_t{unit.token_end - unit.token_begin} * rows_of_token(plan.spec);
   return (unit.kv_head_end - unit.kv_head_begin) * attend_cost(rows, keys);
 }
 

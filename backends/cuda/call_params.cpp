@@ -162,9 +162,10 @@ AppendParams append_params(const AppendTask& task, const DevicePlace* places) no
   };
   AppendParams params{};
   params.places = places;
-  params.num_halves = kv.v_is_k_prefix ? 1 : 2;
+  const bool values = appends_values(args);
+  params.num_halves = values ? 2 : 1;
   params.halves[0] = half(args.k, kv.k, kv.k_strides, kv.head_dim);
-  if (!kv.v_is_k_prefix) params.halves[1] = half(args.v, kv.v, kv.v_strides, kv.head_dim_v);
+  if (values) params.halves[1] = half(args.v, kv.v, kv.v_strides, kv.head_dim_v);
   params.cos = args.rotary.cos;
   params.sin = args.rotary.sin;
   params.rotary_element = element_of(args.rotary.dtype);

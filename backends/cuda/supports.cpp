@@ -35,6 +35,10 @@ Status check_dtypes(const AttendArgs& args) {
 
 // What a score or a result can go through beside the options.
 Status check_extras(const PlanData& plan, const AttendArgs& args) {
+  if (plan.spec.num_branches != 1) {
+    return unsupported("spec.num_branches is ", plan.spec.num_branches,
+                       ", the cuda backend has one");
+  }
   if (plan.mask != nullptr) {
     return unsupported("spec.mask is more than a window, the cuda backend has causal and windows");
   }

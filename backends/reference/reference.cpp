@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/reference/reference.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -18,8 +19,10 @@ constexpr double kLog2E = 1.4426950408889634074;
 struct Problem {
   const AttentionSpec& spec;
   const SequenceBatch& batch;
-  const AttendArgs& args;
+  const AttendArgs& args;  // with the q and K of the branch
   Expressions& expressions;
+  const KvView& values;  // V: the same for all branches
+  int32_t branch = 0;
 };
 
 // What the batch says about one sequence.
@@ -138,7 +141,7 @@ std::vector<T> query_row(const Problem& p, const Sequence& s, RowIndex where) {
 
 // The value that a hook makes of one element.
 template <class T>
-T hooked(const TileHook& hook, const Element& element, T value, T reference) {
+T hooked(const Problem& p, const TileHook& hook, const Element& element, T value, T reference) {
   if (hook.call == nullptr) return value;
   float single = static_cast<float>(value);
   hook.call({.values = &single,
@@ -146,6 +149,7 @@ T hooked(const TileHook& hook, const Element& element, T value, T reference) {
              .key_begin = static_cast<int32_t>(element.key),
              .seq = static_cast<int32_t>(element.seq),
              .head = static_cast<int32_t>(element.q_head),
+             .branch = p.branch,
              .position = element.position,
              .reference = static_cast<float>(reference)},
             hook.user);
@@ -177,7 +181,7 @@ T score_of(const Problem& p, const Sequence& s, RowIndex where, int64_t key,
     score -= static_cast<T>(p.args.alibi_slopes[at(first + where.q_head)]) * distance;
   }
   score = p.expressions.score(element_of(s, where, key), score);
-  return hooked(p.args.score_hook, element_of(s, where, key), score, T{0});
+  return hooked(p, p.args.score_hook, element_of(s, where, key), score, T{0});
 }
 
 template <class T>
@@ -189,7 +193,7 @@ struct Weighted {
 template <class T>
 void add_value(const Problem& p, const Sequence& s, RowIndex where, Weighted<T> seen,
                State<T>& state, std::vector<double>& buffer) {
-  const KvView& kv = p.args.kv;
+  const KvView& kv = p.values;
   const int64_t kv_head = where.q_head / (p.spec.num_heads_q / p.spec.num_heads_kv);
   buffer.resize(state.acc.size());
   load_kv_row(kv, {.is_v = true, .slot = slot_of(p, s, seen.key), .head = kv_head}, buffer);
@@ -230,7 +234,8 @@ State<T> soften(const Problem& p, RowIndex where, KeyRange keys) {
       one.weight = T{0};
     }
     state.sum += one.weight;
-    one.weight = hooked(p.args.weight_hook, element_of(s, where, one.key), one.weight, state.max);
+    one.weight =
+        hooked(p, p.args.weight_hook, element_of(s, where, one.key), one.weight, state.max);
     add_value(p, s, where, one, state, buffer);
   }
   return state;
@@ -259,7 +264,7 @@ void apply_epilogue(const Problem& p, RowIndex where, Row& row) {
 
 // acc is the result: nothing to divide by.
 template <class T>
-Row pointwise_row(const Problem& p, RowIndex where, const State<T>& state) {
+Row pointwise_row(const State<T>& state) {
   Row row;
   row.max_abs_score = state.max_abs_score;
   row.max_abs_value = state.max_abs_value * std::fmax(1.0, state.max_abs_score);
@@ -268,14 +273,14 @@ Row pointwise_row(const Problem& p, RowIndex where, const State<T>& state) {
   for (const double x : state.abs_acc) {
     if (std::isfinite(x)) row.max_mean_abs = std::fmax(row.max_mean_abs, x);
   }
-  apply_epilogue<T>(p, where, row);
   return row;
 }
 
+// One branch, before the epilogue.
 template <class T>
-Row compute_row(const Problem& p, RowIndex where) {
+Row branch_row(const Problem& p, RowIndex where) {
   const State<T> state = soften<T>(p, where, {0, std::numeric_limits<int64_t>::max()});
-  if (p.spec.normalizer == Normalizer::kPointwise) return pointwise_row(p, where, state);
+  if (p.spec.normalizer == Normalizer::kPointwise) return pointwise_row(state);
   T max = state.max;
   T sum = state.sum;
   T rescale = 1;
@@ -302,6 +307,41 @@ Row compute_row(const Problem& p, RowIndex where) {
     const double mean_abs = state.abs_acc[d] * double(rescale / sum);
     if (std::isfinite(mean_abs)) row.max_mean_abs = std::fmax(row.max_mean_abs, mean_abs);
   }
+  return row;
+}
+
+AttendArgs args_of_branch(const AttendArgs& args, size_t branch) {
+  AttendArgs of = args;
+  if (branch == 0) return of;
+  of.q = args.branches[branch - 1].q;
+  of.kv.k = const_cast<void*>(args.branches[branch - 1].k);
+  return of;
+}
+
+// The sum over branches of weight * attention.
+template <class T>
+Row sum_of_branches(const Problem& p, RowIndex where) {
+  Row sum;
+  sum.out.resize(at(value_dim(p.spec)), 0.0);
+  for (int32_t branch = 0; branch < p.spec.num_branches; ++branch) {
+    const AttendArgs args = args_of_branch(p.args, at(branch));
+    const Row row = branch_row<T>({p.spec, p.batch, args, p.expressions, p.values, branch}, where);
+    const T weight = static_cast<T>(
+        p.args.branch_weights[at(int64_t{branch} * p.spec.num_heads_q + where.q_head)]);
+    for (size_t d = 0; d < sum.out.size(); ++d) {
+      sum.out[d] = double(static_cast<T>(sum.out[d]) + weight * static_cast<T>(row.out[d]));
+    }
+    sum.max_abs_score = std::fmax(sum.max_abs_score, row.max_abs_score);
+    sum.max_abs_value += std::fabs(double(weight)) * row.max_abs_value;
+    sum.max_mean_abs += std::fabs(double(weight)) * row.max_mean_abs;
+    sum.visible_keys = std::max(sum.visible_keys, row.visible_keys);
+  }
+  return sum;
+}
+
+template <class T>
+Row compute_row(const Problem& p, RowIndex where) {
+  Row row = p.spec.num_branches == 1 ? branch_row<T>(p, where) : sum_of_branches<T>(p, where);
   apply_epilogue<T>(p, where, row);
   return row;
 }
@@ -340,18 +380,18 @@ void store_lse(const LseView& view, int64_t token, int64_t head, int64_t total_q
 Row attend_row(const AttentionSpec& spec, const SequenceBatch& batch, const AttendArgs& args,
                RowIndex where) {
   Expressions expressions(spec, batch, args);
-  return compute_row<double>({spec, batch, args, expressions}, where);
+  return compute_row<double>({spec, batch, args, expressions, args.kv}, where);
 }
 
 Row naive_row(const AttentionSpec& spec, const SequenceBatch& batch, const AttendArgs& args,
               RowIndex where) {
   Expressions expressions(spec, batch, args);
-  return compute_row<float>({spec, batch, args, expressions}, where);
+  return compute_row<float>({spec, batch, args, expressions, args.kv}, where);
 }
 
 void attend(const AttentionSpec& spec, const SequenceBatch& batch, const AttendArgs& args) {
   Expressions expressions(spec, batch, args);
-  const Problem problem{spec, batch, args, expressions};
+  const Problem problem{spec, batch, args, expressions, args.kv};
   const int64_t total_q = batch.batch_size() > 0 ? batch.cu_seqlens_q.back() : 0;
   for (int64_t seq = 0; seq < batch.batch_size(); ++seq) {
     const Sequence s = sequence_of(batch, seq);

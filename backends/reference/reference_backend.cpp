@@ -97,8 +97,10 @@ void store_row(const StoreRow& row, const KvView& kv, const KvRow& place) {
 }
 
 // packed16: all 16 slots that `slot` is the first of become zeros, padding included.
-void open_group(const KvView& kv, int64_t slot) {
+void open_group(const AppendArgs& args, int64_t slot) {
+  const KvView& kv = args.kv;
   for (const bool is_v : {false, true}) {
+    if (is_v && !appends_values(args)) continue;
     const int64_t padded = ((is_v ? kv.head_dim_v : kv.head_dim) + int64_t{15}) / 16 * 16;
     for (int64_t head = 0; head < kv.num_heads_kv; ++head) {
       for (int64_t t = 0; t < 16; ++t) {
@@ -235,7 +237,7 @@ class ReferenceBackend final : public Backend {
     for (int64_t token = 0; token < task.total_new; ++token) {
       const int64_t slot = task.place(task, token).slot;
       const bool packed16 = args.kv.layout == KvLayout::kPacked16;
-      if (packed16 && slot >= 0 && slot % 16 == 0) open_group(args.kv, slot);
+      if (packed16 && slot >= 0 && slot % 16 == 0) open_group(args, slot);
     }
     for (int64_t token = 0; token < task.total_new; ++token) {
       const AppendPlace place = task.place(task, token);
@@ -243,7 +245,7 @@ class ReferenceBackend final : public Backend {
       for (int64_t head = 0; head < args.kv.num_heads_kv; ++head) {
         store_row({args.k, token, head, args.rotary, place.rotary_position}, args.kv,
                   {false, place.slot, head});
-        if (args.kv.v_is_k_prefix) continue;
+        if (!appends_values(args)) continue;
         store_row({args.v, token, head, no_rotary, 0}, args.kv, {true, place.slot, head});
       }
     }

@@ -36,6 +36,9 @@ enum class Arithmetic : uint8_t { kFastest, kFloat32 };
 /// -inf weighs 0 in both.
 enum class Normalizer : uint8_t { kSoftmax, kPointwise };
 
+/// Softmaxes that may share one V.
+inline constexpr int32_t kMaxBranches = 8;
+
 /// What a kind of layer looks like. The same for all layers of that kind.
 struct AttentionSpec {
   int32_t num_heads_q = 0;
@@ -52,6 +55,11 @@ struct AttentionSpec {
   bool has_sinks = false;     // AttendArgs brings sinks
   Arithmetic arithmetic = Arithmetic::kFastest;
   Normalizer normalizer = Normalizer::kSoftmax;
+
+  // 1 to kMaxBranches pairs of q and K, each with a softmax of its own, that weigh the same V:
+  // differential attention is 2. V is read once. AttendArgs brings the further pairs and weights;
+  // there is no lse, row_max or partial then.
+  int32_t num_branches = 1;
 
   // Which keys a row sees, and-ed with causal and window; SequenceBatch brings its slots. Parts
   // that are windows (kv <= q, q - kv < 4096) cost what the options above cost.
@@ -74,8 +82,8 @@ struct PlanOptions {
   bool verify_mask = false;
 };
 
-/// Blocks of a plan: the query tokens of a tile (256 / group) x kSparsityKeys keys, for each KV
-/// head, those at the ends of a sequence included.
+/// Blocks of a plan: the query tokens of a tile (256 / (group * num_branches)) x kSparsityKeys
+/// keys, for each KV head, those at the ends of a sequence included.
 inline constexpr int32_t kSparsityKeys = 64;
 struct Sparsity {
   int64_t empty_blocks = 0;    // never touched
@@ -115,8 +123,8 @@ class Plan {
   [[nodiscard]] int64_t num_items() const noexcept;
   [[nodiscard]] int64_t partial_bytes() const noexcept;
 
-  /// Visible (row, key) pairs of all query heads: what attention has to compute. Where elements of
-  /// a mask have to be asked for, all of them count.
+  /// Visible (row, key) pairs of all query heads and branches: what attention has to compute. Where
+  /// elements of a mask have to be asked for, all of them count.
   [[nodiscard]] int64_t num_scores() const noexcept;
 
   /// Bytes of K and V that some row sees, each counted once, for a cache of `dtype`.
@@ -259,6 +267,7 @@ struct TileRow {
   int32_t key_begin = 0;
   int32_t seq = 0;
   int32_t head = 0;        // of q
+  int32_t branch = 0;      // 0 to AttentionSpec::num_branches - 1
   int64_t position = 0;    // logical, of the query token
   float reference = 0.0f;  // of weights: they are e^(score - reference)
 };
@@ -278,6 +287,12 @@ struct Epilogue {
   ConstTensorView gate;      // (total_q, Hq, Dv), data null: 1
   ConstTensorView residual;  // (total_q, Hq, Dv), data null: 0; may be `out` itself
   float scale = 1.0f;
+};
+
+/// Another pair of queries and keys over the same V.
+struct Branch {
+  ConstTensorView q;        // (total_q, Hq, Dqk), dtype and device of AttendArgs::q
+  const void* k = nullptr;  // with the dtype, strides, pages and slots of AttendArgs::kv.k
 };
 
 /// One layer's tensors. Where q is on a device, so is every array here but the tables of
@@ -301,6 +316,12 @@ struct AttendArgs {
                                    // rule for calls that are neither causal nor windowed)
   PartialView partial;             // where acc is set: states instead of out and lse
   Epilogue epilogue;               // not with `partial`
+
+  // Branches 1 and up of spec.num_branches; q and kv are branch 0. The attention of head h is
+  // the sum over branches i of branch_weights[i * Hq + h] * softmax_i V, each branch with the
+  // masks, scores and sinks of head h. Both are empty where there is one branch.
+  std::span<const Branch> branches;
+  std::span<const float> branch_weights;  // (num_branches, Hq), finite
   float* row_max = nullptr;  // (Hq, total_q): the largest visible score, without sinks; -inf where
                              // there is none, NaN where one is NaN or +inf. Not with `partial`
   TileHook score_hook;       // changes scores after spec.score
@@ -321,9 +342,10 @@ Status attend(Context& context, const Plan& plan, const AttendArgs& args);
 /// New keys and values for the cache. Token i of sequence b goes to its cache slot
 /// cache_seqlens[b] + i or, with slot_mapping, to slot_mapping[token] = page * page_size + offset.
 struct AppendArgs {
-  ConstTensorView k;                        // (total_new, Hkv, Dqk)
-  ConstTensorView v;                        // (total_new, Hkv, Dv); unused with kv.v_is_k_prefix
-  KvView kv;                                // written, converted to kv.dtype
+  ConstTensorView k;  // (total_new, Hkv, Dqk)
+  ConstTensorView v;  // (total_new, Hkv, Dv); unused with kv.v_is_k_prefix
+  KvView kv;          // written, converted to kv.dtype; where kv.v and v.data are null, K only: of
+                      // a branch, kv.k being Branch::k
   std::span<const int32_t> cu_seqlens_new;  // [batch + 1] prefix sums of new tokens
   std::span<const int32_t> cache_seqlens;   // [batch] slots in use before, leftpad included
   std::span<const int32_t> cu_seqlens_k;    // [batch + 1] packed cache only

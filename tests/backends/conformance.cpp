@@ -66,6 +66,8 @@ enum Variant {
   kScoreMaskWindow,
   kPointwise,
   kEpilogue,
+  kBranches,
+  kBranchesScoreSinksCausal,
   kEverything,
   kVariants
 };
@@ -244,7 +246,8 @@ class ShapeMaker {
     spec.causal = variant == kCausal || variant == kCausalWindow || variant == kSoftcapCausal ||
                   variant == kAlibiPerSeqCausal || variant == kSinksCausalWindow ||
                   variant == kQStartCausal || variant == kRotaryHalvesCausal ||
-                  variant == kMaskOfHeadCausal || variant == kEverything;
+                  variant == kMaskOfHeadCausal || variant == kBranchesScoreSinksCausal ||
+                  variant == kEverything;
     if (variant == kWindowLeft || variant == kWindowBoth || variant == kCausalWindow ||
         variant == kSinksCausalWindow || variant == kQStartWindow ||
         variant == kRotaryInterleavedWindow || variant == kScoreMaskWindow ||
@@ -259,7 +262,8 @@ class ShapeMaker {
     }
     spec.has_alibi = variant == kAlibi || variant == kAlibiPerSeqCausal || variant == kEverything;
     shape_.alibi_per_seq = variant == kAlibiPerSeqCausal;
-    spec.has_sinks = variant == kSinks || variant == kSinksCausalWindow || variant == kEverything;
+    spec.has_sinks = variant == kSinks || variant == kSinksCausalWindow ||
+                     variant == kBranchesScoreSinksCausal || variant == kEverything;
     if (variant == kNegativeScale) spec.softmax_scale = -0.11f;
     if (variant == kZeroScale) spec.softmax_scale = 0.0f;
     if (variant == kQStartCausal || variant == kQStartWindow) move_q_start();
@@ -280,11 +284,12 @@ class ShapeMaker {
 
   void add_programs(Variant variant) {
     AttentionSpec& spec = shape_.spec;
-    const bool by_head = variant == kMaskOfHeadCausal || variant == kScoreMaskWindow;
+    const bool by_head = variant == kMaskOfHeadCausal || variant == kScoreMaskWindow ||
+                         variant == kBranchesScoreSinksCausal;
     if (variant == kMask || by_head) {
       REQUIRE(expr::compile_mask(by_head ? one_of(kHeadMasks) : one_of(kMasks), spec.mask).ok());
     }
-    if (variant == kScore || variant == kScoreMaskWindow) {
+    if (variant == kScore || variant == kScoreMaskWindow || variant == kBranchesScoreSinksCausal) {
       REQUIRE(expr::compile_score(one_of(kScores), spec.score).ok());
     }
     if (variant == kPointwise) {
@@ -293,6 +298,9 @@ class ShapeMaker {
     }
     shape_.gate = shape_.residual = shape_.row_max = variant == kEpilogue;
     if (variant == kEpilogue) shape_.epilogue_scale = 0.7f;
+    if (variant != kBranches && variant != kBranchesScoreSinksCausal) return;
+    spec.num_branches = between(2, 3);
+    shape_.gate = shape_.residual = variant == kBranches;
   }
 
   const std::vector<int>& point_;
@@ -332,6 +340,7 @@ void drop_programs(ProblemShape& shape) {
   shape.spec.mask = {};
   shape.spec.score = {};
   shape.spec.normalizer = Normalizer::kSoftmax;
+  shape.spec.num_branches = 1;
   shape.gate = shape.residual = shape.row_max = false;
   shape.epilogue_scale = 1.0f;
 }

@@ -39,6 +39,8 @@ struct AttendCase {
   std::vector<float> sum = std::vector<float>(3 * 4, kPattern);
   std::vector<float> slopes = {1, 2, 3, 4, 5, 6, 7, 8};
   std::vector<float> sinks = {1, 2, 3, 4};
+  std::vector<float> weights = std::vector<float>(2 * 4, 0.5f);
+  std::vector<Branch> branches = std::vector<Branch>(1);
   std::vector<float> angles = std::vector<float>(8 * 4, 0.5f);
   AttendArgs args;
 

@@ -70,6 +70,24 @@ TEST_CASE("packed16 pages hold K, then V, of one head after the other, padded to
   CHECK(KvView::packed16(nullptr, DType::kF32, 0, 16, 8, 64).v == nullptr);
 }
 
+TEST_CASE("packed16 pages with branches hold all K of a head before its V") {
+  std::vector<float> memory(16);
+  const KvView one = KvView::packed16(memory.data(), DType::kBF16, 3, 32, 2, 40, 20);
+  const KvView two = KvView::packed16(memory.data(), DType::kBF16, 3, 32, 2, 40, 20, 2);
+  const int64_t k_elements = 32 * 48;
+  CHECK(two.k == memory.data());
+  CHECK(two.k_strides.head == one.k_strides.head + k_elements);
+  CHECK(two.v_strides.page == 2 * two.k_strides.head);
+  const auto bytes = [&](const void* p) {
+    return static_cast<const char*>(p) - static_cast<const char*>(two.k);
+  };
+  CHECK(bytes(two.packed16_branch(0)) == 0);
+  CHECK(bytes(two.packed16_branch(1)) == 2 * k_elements);
+  CHECK(bytes(two.v) == 2 * 2 * k_elements);
+  CHECK(packed16_bytes(DType::kBF16, 3, 32, 2, 40, 20, 2) == 3 * 2 * (2 * 32 * 48 + 32 * 32) * 2);
+  CHECK(KvView{}.packed16_branch(1) == nullptr);
+}
+
 TEST_CASE("MLA stores one copy of latent rows") {
   float memory = 0;
   const KvView view = KvView::mla(&memory, DType::kF32, 10, 64, 576, 512);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -146,6 +147,51 @@ TEST_CASE("attend refuses partial states that do not fit") {
           {"partial.ref overlaps partial.acc",
            [](Case& c) { c.args.partial.ref = c.acc.data() + 71; }},
           {"partial.sum overlaps partial.ref", [](Case& c) { c.args.partial.sum = c.ref.data(); }},
+      });
+}
+
+TEST_CASE("attend refuses branches that the plan does not expect, or that are not like the first") {
+  check_refused(kPaged,
+                {
+                    {"branches has 1 entries, must have 0 (spec.num_branches less branch 0)",
+                     [](Case& c) { c.args.branches = c.branches; }},
+                    {"branch_weights has 8 entries, must have 0 (one branch)",
+                     [](Case& c) { c.args.branch_weights = c.weights; }},
+                });
+  const Prepare two = [](Case& c) {
+    c.spec.num_branches = 2;
+    c.plan_pages();
+    c.args.lse = {};
+    c.branches[0] = {c.args.q, c.k.data()};
+    c.args.branches = c.branches;
+    c.args.branch_weights = c.weights;
+  };
+  check_refused(
+      two,
+      {
+          {"branches has 0 entries, must have 1 (spec.num_branches less branch 0)",
+           [](Case& c) { c.args.branches = {}; }},
+          {"branch_weights has 7 entries, must have 8 (branches x heads)",
+           [](Case& c) { c.args.branch_weights = std::span(c.weights).first(7); }},
+          {"branch_weights[5] is inf, must be finite",
+           [](Case& c) { c.weights[5] = std::numeric_limits<float>::infinity(); }},
+          {"lse is given, branches have one each", [](Case& c) { c.args.lse.data = c.lse.data(); }},
+          {"row_max is given, branches have one each",
+           [](Case& c) { c.args.row_max = c.lse.data(); }},
+          {"partial is given, branches have one each", [](Case& c) { c.use_partial(); }},
+          {"branches[0].q.dtype is bf16, q.dtype is f32",
+           [](Case& c) { c.branches[0].q.dtype = DType::kBF16; }},
+          {"branches[0].q.shape[1] is 3, must be 4 (num_heads_q)",
+           [](Case& c) { c.branches[0].q.shape[1] = 3; }},
+          {"branches[0].q.device is not that of q",
+           [](Case& c) { c.branches[0].q.device = Device::kCuda; }},
+          {"branches[0].k is null", [](Case& c) { c.branches[0].k = nullptr; }},
+          {"branches[0].k is 2 bytes off, must be aligned to 4 (f32)",
+           [](Case& c) { c.branches[0].k = shifted(c.k.data(), 2); }},
+          {"out overlaps branches[0].q", [](Case& c) { c.branches[0].q.data = c.out.data(); }},
+          {"out overlaps branches[0].k", [](Case& c) { c.branches[0].k = c.out.data(); }},
+          {"out overlaps branch_weights",
+           [](Case& c) { c.args.branch_weights = std::span<const float>(c.out).first(8); }},
       });
 }
 

@@ -117,6 +117,8 @@ TEST_CASE("make_plan refuses bad specs") {
            [](Case& c) { c.spec.num_heads_q = 7; }},
           {"head_dim is 0, must be positive", [](Case& c) { c.spec.head_dim = 0; }},
           {"head_dim_v is -1, must not be negative", [](Case& c) { c.spec.head_dim_v = -1; }},
+          {"num_branches is 0, must be 1..8", [](Case& c) { c.spec.num_branches = 0; }},
+          {"num_branches is 9, must be 1..8", [](Case& c) { c.spec.num_branches = 9; }},
           {"softmax_scale is nan, must be finite", [](Case& c) { c.spec.softmax_scale = kNan; }},
           {"softmax_scale is -inf, must be finite", [](Case& c) { c.spec.softmax_scale = -kInf; }},
           {"window_left is -2, must be -1 (all) or more", [](Case& c) { c.spec.window_left = -2; }},

@@ -27,6 +27,7 @@ std::string describe(const ProblemShape& shape) {
   if (s.mask.valid()) add(true, "mask " + expr::to_string(s.mask.data()->source));
   if (s.score.valid()) add(true, "score " + expr::to_string(s.score.data()->source));
   add(s.normalizer == Normalizer::kPointwise, "pointwise");
+  add(s.num_branches > 1, std::to_string(s.num_branches) + " branches");
   add(shape.gate, "gate");
   add(shape.residual, "residual");
   add(s.softmax_scale.has_value(), "scale " + std::to_string(s.softmax_scale.value_or(0.0f)));

@@ -24,7 +24,8 @@ enum Stream : uint64_t {
   kStreamSlopes,
   kStreamSinks,
   kStreamGate,
-  kStreamResidual
+  kStreamResidual,
+  kStreamBranches
 };
 
 uint64_t mix(uint64_t x) {  // splitmix64
@@ -262,6 +263,22 @@ void Problem::make_tables() {
       reference::store(shape_.q_dtype, cos_.data(), position * half + i, std::cos(angle));
       reference::store(shape_.q_dtype, sin_.data(), position * half + i, std::sin(angle));
     }
+  }
+}
+
+// The same problem with other values: its q and K stand as those of this one.
+void Problem::make_branches() {
+  const int32_t count = shape_.spec.num_branches;
+  if (count == 1) return;
+  for (int32_t i = 1; i < count; ++i) {
+    ProblemShape other = shape_;
+    other.spec.num_branches = 1;
+    other.seed = mix(shape_.seed + static_cast<uint64_t>(i));
+    others_.emplace_back(other);
+  }
+  for (const Problem& other : others_) branches_.push_back({other.q(), other.kv().k});
+  for (int32_t i = 0; i < count * shape_.spec.num_heads_q; ++i) {
+    branch_weights.push_back(static_cast<float>(hashed(shape_.seed, kStreamBranches, i, 0)));
   }
 }
 

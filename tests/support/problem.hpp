@@ -99,6 +99,7 @@ class Problem {
 
   std::vector<float> alibi_slopes;
   std::vector<float> sinks;
+  std::vector<float> branch_weights;
   std::vector<int32_t> pages;  // dense: row stride max_pages
 
  private:
@@ -109,6 +110,7 @@ class Problem {
   void fill_epilogue();
   void fill_kv();
   void make_tables();
+  void make_branches();
   void fill_kv_row(bool is_v, size_t seq, int64_t key, int64_t head);
   [[nodiscard]] int64_t slot_of(size_t seq, int64_t key) const;
   [[nodiscard]] int64_t id_of(size_t seq) const;
@@ -127,6 +129,8 @@ class Problem {
   std::array<int64_t, 3> q_strides_{};
   KvStrides k_strides_, v_strides_;
   int32_t max_position_ = 0;
+  std::vector<Problem> others_;  // with q and K of the branches after the first
+  std::vector<Branch> branches_;
 };
 
 /// "f32 kv nhd/16, 8/2 heads of 64, causal, (q 3, kv 17) .." for messages.

@@ -61,6 +61,7 @@ Problem::Problem(ProblemShape shape) : shape_(std::move(shape)) {
   fill_epilogue();
   fill_kv();
   make_tables();
+  make_branches();
 }
 
 Output Problem::make_output(LseView options) const {
@@ -77,7 +78,9 @@ Output Problem::make_output(LseView options) const {
   output.lse.assign(static_cast<size_t>(total_q() * heads), -12345.0f);
   output.lse_view = options;
   output.lse_view.data = output.lse.data();
-  if (shape_.spec.normalizer == Normalizer::kPointwise) output.lse_view.data = nullptr;
+  const bool no_lse =
+      shape_.spec.normalizer == Normalizer::kPointwise || shape_.spec.num_branches > 1;
+  if (no_lse) output.lse_view.data = nullptr;
   if (shape_.row_max) output.row_max.assign(static_cast<size_t>(total_q() * heads), -12345.0f);
   return output;
 }
@@ -90,6 +93,8 @@ AttendArgs Problem::args(Output& output) const {
   args.lse = output.lse_view;
   args.alibi_slopes = alibi_slopes;
   args.sinks = sinks;
+  args.branches = branches_;
+  args.branch_weights = branch_weights;
   args.score_values = shape_.score_values;
   args.score_hook = shape_.score_hook;
   args.weight_hook = shape_.weight_hook;

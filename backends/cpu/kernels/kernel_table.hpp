@@ -31,8 +31,8 @@ struct KvSource {
   int32_t page_size;
 };
 
-/// A place for unmerged states. Element (split, token, head) is at
-/// split * split_stride + (token * heads_q + head), counted in states.
+/// A place for unmerged states. Element (split, token, head, branch) is at
+/// split * split_stride + (token * heads_q + head) * branches + branch, counted in states.
 struct PartialTarget {
   float* acc;  // states x head_dim_v
   float* ref;
@@ -52,8 +52,11 @@ struct OutputTarget {
   const float* sinks;  // (Hq), null: none
   float* row_max;      // element (token, head), heads first, null: none
   int64_t row_max_head_stride;
-  bool pointwise;  // weights have no sum to divide by
-  float scale;     // out = gate * (scale * attention) + residual
+  bool pointwise;               // weights have no sum to divide by
+  int32_t more_branches;        // beside the first
+  const float* branch_weights;  // (1 + more_branches, heads_q); of more than one branch
+  int32_t heads_q;
+  float scale;  // out = gate * (scale * attention) + residual
   struct Operand {
     const void* data;  // null: none
     DType dtype;
@@ -64,12 +67,22 @@ struct OutputTarget {
 struct PanelProducts;  // backends/cpu/panels.hpp
 class PanelSource;     // backends/cpu/panel_source.hpp
 
+/// A further pair of q and K over the V of the first.
+struct BranchSource {
+  const void* q;  // row 0 of the call
+  int64_t q_token_stride, q_head_stride;
+  int64_t k_bytes;  // from K of the first to this one's
+};
+
 /// One work item with its pointers. All token-indexed pointers stand at the tile's first token.
 struct AttendTask {
   const void* q;
   DType q_dtype;
   int64_t q_token_stride, q_head_stride;  // elements
   KvSource kv;
+  const BranchSource* branches;  // [more_branches]
+  int32_t more_branches;         // beside the first
+  int64_t q_row;                 // of the call, of token 0
   int32_t tokens;
   int32_t heads_q;  // of the whole layer
   int32_t group;    // heads_q / heads_kv
@@ -111,7 +124,7 @@ struct MergeTaskRows {
   int32_t heads_q;
   int32_t head_dim_v;
   OutputTarget out;
-  float* scratch;  // head_dim_v floats, 64-byte aligned
+  float* scratch;  // head_dim_v floats, twice that with more branches; 64-byte aligned
 };
 
 /// A row of K or V (or of any tensor) converted to the cache dtype, rotated if asked for.

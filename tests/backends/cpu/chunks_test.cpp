@@ -89,6 +89,7 @@ ProblemShape random_shape(Draw& draw, const DTypes& dtypes) {
   spec.has_sinks = draw.one_in(4);
   if (draw.one_in(5)) spec.softmax_scale = draw.of({-0.2f, 3.0f, 0.0f});
   draw_programs(draw, spec);
+  if (draw.one_in(6)) spec.num_branches = draw.between(2, 3);
   shape.rotary = draw.one_in(6) ? test::Rotary::kHalves : test::Rotary::kNone;
   shape.q_dtype = dtypes.q;
   shape.kv_dtype = dtypes.kv;
@@ -230,10 +231,11 @@ Output sharded(Draw& draw, Context& context, const ProblemShape& shape,
 
 Output run_pieces(Draw& draw, Context& context, const ProblemShape& shape,
                   const std::vector<Spoil>& spoils) {
-  // A shard's rows are rotated, and its expressions evaluated, by positions within it.
-  const bool by_place =
-      shape.rotary != test::Rotary::kNone || shape.spec.mask.valid() || shape.spec.score.valid();
-  if (!by_place && draw.one_in(4)) {
+  // A shard's rows are rotated, and its expressions evaluated, by positions within it; branches
+  // have no states to hand out.
+  const bool whole = shape.rotary != test::Rotary::kNone || shape.spec.mask.valid() ||
+                     shape.spec.score.valid() || shape.spec.num_branches > 1;
+  if (!whole && draw.one_in(4)) {
     return sharded(draw, context, shape, spoils);
   }
   Problem problem(shape);

@@ -131,6 +131,9 @@ TEST_CASE("finished results merge by their lse; an empty one is neutral") {
                   .row_max = nullptr,
                   .row_max_head_stride = 0,
                   .pointwise = false,
+                  .more_branches = 0,
+                  .branch_weights = nullptr,
+                  .heads_q = kHeads,
                   .scale = 1.0f,
                   .gate = {},
                   .residual = {}};

@@ -40,9 +40,11 @@ class AttendRun {
         rows_(task.tokens * task.group),
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
-        heads_at_once_(heads_together(rows_, task.kv_head_end - task.kv_head_begin)),
-        w_(workspace_of<Lines>(task, heads_at_once_)),
-        block_(task, w_, heads_at_once_) {}
+        branches_(1 + task.more_branches),
+        heads_at_once_(
+            heads_together(int64_t{rows_} * branches_, task.kv_head_end - task.kv_head_begin)),
+        w_(workspace_of<Lines>(task, heads_at_once_ * branches_)),
+        block_(task, w_, heads_at_once_ * branches_) {}
 
   void run() {
     for (int32_t row = 0; row < rows_; ++row) {
@@ -52,7 +54,7 @@ class AttendRun {
                      static_cast<size_t>(dim_ > dim_v_ ? dim_ : dim_v_) * sizeof(float));
     for (int32_t head = task_.kv_head_begin; head < task_.kv_head_end; head += heads_at_once_) {
       const int32_t left = task_.kv_head_end - head;
-      heads_ = left < heads_at_once_ ? left : heads_at_once_;
+      heads_ = (left < heads_at_once_ ? left : heads_at_once_) * branches_;
       block_.begin_heads(head, heads_);
       run_heads();
     }
@@ -85,10 +87,25 @@ class AttendRun {
     }
     if (task_.partial != nullptr) return;
     for (int32_t row = 0; row < rows; ++row) {
-      finish_row<Isa>(task_.out, block_.token_of(row), block_.query_head(row),
-                      w_.total_acc + row * dim_v_, {w_.total_ref[row], w_.total_sum[row]},
+      if (block_.branch_of(row) == 0) finish(row);
+    }
+  }
+
+  // A row of branch 0, with those of the others.
+  void finish(int32_t row) {
+    const RowPlace at{block_.token_of(row), block_.query_head(row)};
+    const auto state = [&](int32_t i) { return State{w_.total_ref[i], w_.total_sum[i]}; };
+    float* acc = w_.total_acc + row * dim_v_;
+    if (branches_ == 1) {
+      finish_row<Isa>(task_.out, at, acc, state(row), task_.head_dim_v);
+      return;
+    }
+    for (int32_t branch = 0; branch < branches_; ++branch) {
+      const int32_t other = row + branch * rows_;
+      add_branch<Isa>(task_.out, at, branch, {w_.total_acc + other * dim_v_, state(other)}, acc,
                       task_.head_dim_v);
     }
+    write_result<Isa>(task_.out, at, acc, task_.head_dim_v);
   }
 
   void load_queries() {
@@ -108,9 +125,17 @@ class AttendRun {
 
   void load_query(int32_t row, float* to) const {
     const int32_t token = block_.token_of(row);
-    load_row<Isa>(task_.q_dtype, task_.q,
-                  token * task_.q_token_stride + block_.query_head(row) * task_.q_head_stride,
-                  task_.head_dim, to);
+    const int32_t head = block_.query_head(row);
+    const int32_t branch = block_.branch_of(row);
+    if (branch == 0) {
+      load_row<Isa>(task_.q_dtype, task_.q,
+                    token * task_.q_token_stride + head * task_.q_head_stride, task_.head_dim, to);
+    } else {
+      const BranchSource& from = task_.branches[branch - 1];
+      load_row<Isa>(task_.q_dtype, from.q,
+                    (task_.q_row + token) * from.q_token_stride + head * from.q_head_stride,
+                    task_.head_dim, to);
+    }
     for (int64_t d = task_.head_dim; d < dim_; ++d) to[d] = 0.0f;
     if (task_.rotary_q == nullptr) return;
     const int64_t position =
@@ -162,7 +187,8 @@ class AttendRun {
     const int64_t k_bytes = packed16 ? dim_ * kLineColumns * size : task_.head_dim * size;
     const int64_t v_bytes = packed16 ? dim_v_ * kLineColumns * size : task_.head_dim_v * size;
     block_.ahead_k.start({keys.k + first, last - first, block_.k_offset(head), k_bytes});
-    if (task_.kv.v == task_.kv.k) {
+    // V is there already where another branch has read it.
+    if (task_.kv.v == task_.kv.k || head % branches_ != 0) {
       block_.ahead_v.stop();
     } else {
       block_.ahead_v.start({keys.v + first, last - first, block_.v_offset(head), v_bytes});
@@ -182,8 +208,10 @@ class AttendRun {
         continue;
       }
       const PartialTarget& to = *task_.partial;
-      const int64_t at = int64_t{split - task_.partial_first_split} * to.split_stride +
-                         int64_t{block_.token_of(row)} * task_.heads_q + block_.query_head(row);
+      const int64_t at =
+          int64_t{split - task_.partial_first_split} * to.split_stride +
+          (int64_t{block_.token_of(row)} * task_.heads_q + block_.query_head(row)) * branches_ +
+          block_.branch_of(row);
       to.ref[at] = state.ref;
       to.sum[at] = state.sum;
       copy_floats(to.acc + at * task_.head_dim_v, acc, task_.head_dim_v);
@@ -191,10 +219,11 @@ class AttendRun {
   }
 
   const AttendTask& task_;
-  const int32_t rows_;  // of one KV head
+  const int32_t rows_;  // of one KV head and branch
   const int64_t dim_, dim_v_;
+  const int32_t branches_;
   const int32_t heads_at_once_;
-  int32_t heads_ = 0;  // walked together
+  int32_t heads_ = 0;  // walked together, each once for each branch
   int32_t run_ = 0;    // of the mask, of the split at hand
   const Workspace<Lines> w_;
   BlockRun<Isa, Lines, Kv> block_;

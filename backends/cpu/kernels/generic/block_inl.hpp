@@ -38,6 +38,7 @@ class BlockRun {
       : task_(task),
         w_(workspace),
         rows_(task.tokens * task.group),
+        branches_(1 + task.more_branches),
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
         mask_(task,
@@ -46,7 +47,8 @@ class BlockRun {
         weights_(task, w_, mask_, heads_at_once),
         matrix_(task, rows_, dim_, dim_v_, w_.key_rest, w_.value_rest) {}
 
-  // The first KV head of those walked together, and how many.
+  // The first KV head of those walked together, and how many with each branch counted: entry i is
+  // branch i % branches of its head.
   void begin_heads(int32_t head, int32_t count) {
     head_ = head;
     mask_.begin_heads(head, count);
@@ -59,10 +61,11 @@ class BlockRun {
     weights_.begin_block(block);
   }
 
-  // Rows are ordered by KV head, token, head of the group.
+  // Rows are ordered by KV head, branch, token, head of the group.
   [[nodiscard]] int32_t token_of(int32_t row) const { return row % rows_ / task_.group; }
+  [[nodiscard]] int32_t branch_of(int32_t row) const { return row / rows_ % branches_; }
   [[nodiscard]] int32_t query_head(int32_t row) const {
-    return (head_ + row / rows_) * task_.group + row % task_.group;
+    return (head_ + row / rows_ / branches_) * task_.group + row % task_.group;
   }
   [[nodiscard]] Operand* tile_queries(int32_t head, int32_t row) const {
     const int64_t at = int64_t{head} * rows_ + row;
@@ -88,18 +91,20 @@ class BlockRun {
 
   // Bytes from head 0 of a key to that of the heads walked together.
   [[nodiscard]] int64_t k_offset(int32_t head) const {
-    return (head_ + head) * task_.kv.k_head_stride *
-           static_cast<int64_t>(sizeof(typename Kv::Stored));
+    const int32_t branch = head % branches_;
+    return (head_ + head / branches_) * task_.kv.k_head_stride *
+               static_cast<int64_t>(sizeof(typename Kv::Stored)) +
+           (branch == 0 ? 0 : task_.branches[branch - 1].k_bytes);
   }
   [[nodiscard]] int64_t v_offset(int32_t head) const {
-    return (head_ + head) * task_.kv.v_head_stride *
+    return (head_ + head / branches_) * task_.kv.v_head_stride *
            static_cast<int64_t>(sizeof(typename Kv::Stored));
   }
 
   // What comes after the block at hand, asked for meanwhile.
   Ahead ahead_k, ahead_v;
 
-  // All rows of one KV head of those walked together.
+  // All rows of one KV head and branch of those walked together.
   void run(const BlockKeys& keys, int32_t head) {
     block_begin_ = keys.begin;
     block_first_ = keys.first;
@@ -111,7 +116,9 @@ class BlockRun {
     if (task_.kv.packed16 && sizeof(Stored) == sizeof(typename Kv::Stored)) {
       packer.in_place(keys, k_offset(head), v_offset(head), block);
     } else {
-      packer.pack(keys, k_offset(head), v_offset(head), ahead_k, ahead_v, block);
+      // Branches find V as the first one packed it.
+      const bool with_values = head % branches_ == 0;
+      packer.pack(keys, k_offset(head), v_offset(head), with_values, ahead_k, ahead_v, block);
     }
     if constexpr (Matrix::kPresent) matrix_.begin_block(block, keys.first, keys.last);
     RowTile tiles[kChunkRows];
@@ -338,7 +345,8 @@ class BlockRun {
 
   const AttendTask& task_;
   const Workspace<Lines>& w_;
-  const int32_t rows_;  // of one KV head
+  const int32_t rows_;  // of one KV head and branch
+  const int32_t branches_;
   const int64_t dim_, dim_v_;
   int32_t head_ = 0;
   // Of the block at hand.

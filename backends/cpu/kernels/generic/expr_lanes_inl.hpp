@@ -27,10 +27,10 @@ struct ExprState {
   expr::ExprCall call;
   ExprRegisters regs;
   uint64_t wanted;  // conjuncts
-  // Rows: line i is token i, or of row i; lines of one KV head, and heads of its group.
+  // Rows: line i is token i, or of row i; lines of one KV head and branch, and heads of its group.
   bool by_token;
   int32_t lines;
-  int32_t rows_of_head, group;
+  int32_t rows_of_head, group, branches;
   int32_t first_head;  // KV head of line 0
   int64_t q_position;
   int32_t seq, q_len, kv_len;
@@ -39,7 +39,9 @@ struct ExprState {
   [[nodiscard]] int64_t token(int32_t line) const {
     return by_token ? line : line % rows_of_head / group;
   }
-  [[nodiscard]] int64_t kv_head(int32_t line) const { return first_head + line / rows_of_head; }
+  [[nodiscard]] int64_t kv_head(int32_t line) const {
+    return first_head + line / rows_of_head / branches;
+  }
   [[nodiscard]] int64_t head(int32_t line) const { return kv_head(line) * group + line % group; }
 };
 

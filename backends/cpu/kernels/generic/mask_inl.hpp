@@ -109,8 +109,7 @@ class BlockMask {
         visible_end_(visible_end),
         words_(words) {}
 
-  // The first KV head of those walked together, and how many. Of conjuncts that no run leaves open
-  // nothing is worked out.
+  // As in BlockRun. Of conjuncts that no run leaves open nothing is worked out.
   void begin_heads(int32_t head, int32_t count) {
     if (task_.runs == nullptr || state_.call.code == nullptr) return;
     state_.wanted = 0;
@@ -130,7 +129,7 @@ class BlockMask {
     if (by_token_) find_words(0, task_.tokens, task_.group);
   }
 
-  // KV head `head` of those walked together.
+  // Entry `head` of those walked together.
   void begin_head(int32_t head) {
     const int32_t rows = state_.rows_of_head;
     if (block_.words && !by_token_) find_words(head * rows, rows, 1);

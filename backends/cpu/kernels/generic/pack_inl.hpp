@@ -227,8 +227,9 @@ class BlockPacker {
     block.v_stride = int64_t{kv_.v_group} * kLineColumns;
   }
 
-  void pack(const BlockKeys& keys, int64_t k_bytes, int64_t v_bytes, Ahead& ahead_k, Ahead& ahead_v,
-            KvBlock<Lines>& block) const {
+  // Without values: they are in scratch already.
+  void pack(const BlockKeys& keys, int64_t k_bytes, int64_t v_bytes, bool values, Ahead& ahead_k,
+            Ahead& ahead_v, KvBlock<Lines>& block) const {
     block.v_stride = int64_t{kBlockKeys} * kLineColumns;
     const int64_t dim = padded(kv_.head_dim);
     for (int32_t i = 0; i < kPieces; ++i) {
@@ -238,12 +239,13 @@ class BlockPacker {
     for (int32_t i = keys.first / kLineColumns; i * kLineColumns < keys.last; ++i) {
       Stored* to = key_lines_ + i * kLineColumns * dim;
       if (kv_.packed16) {
-        widen_piece(keys.k[i] + k_bytes, keys.v[i] + v_bytes, i, to);
+        widen_keys(keys.k[i] + k_bytes, to);
+        if (values) widen_values(keys.v[i] + v_bytes, i);
       } else {
         pack_keys(keys, i * kLineColumns, k_bytes, ahead_k, to);
       }
     }
-    if (kv_.packed16) return;
+    if (kv_.packed16 || !values) return;
     pack_value_rows<Isa, Lines, Kv>(keys, v_bytes, kv_.head_dim_v, zeros_, ahead_v, value_lines_);
   }
 
@@ -260,10 +262,15 @@ class BlockPacker {
   }
 
   // Only 16-bit pages become other lines, f32 ones.
-  void widen_piece(const char* k, const char* v, int32_t piece, Stored* to) const {
+  static constexpr int64_t kSteps = IsBf16<Kv>::value ? 2 : 1;
+  void widen_keys(const char* k, Stored* to) const {
     if constexpr (sizeof(Stored) > sizeof(typename Kv::Stored)) {
-      constexpr int64_t kSteps = IsBf16<Kv>::value ? 2 : 1;
       widen_lines<Isa, Kv>(reinterpret_cast<const uint16_t*>(k), padded(kv_.head_dim) / kSteps, to);
+    }
+  }
+
+  void widen_values(const char* v, int32_t piece) const {
+    if constexpr (sizeof(Stored) > sizeof(typename Kv::Stored)) {
       for (int64_t column = 0; column < padded(kv_.head_dim_v) / kLineColumns; ++column) {
         const auto* from =
             reinterpret_cast<const uint16_t*>(v) + column * kv_.v_group * kLineColumns;

@@ -106,13 +106,8 @@ inline float lse_of(const OutputTarget& out, const State& state) {
   return out.lse_base == LseBase::kTwo ? natural * kLog2E : natural;
 }
 
-// Elements [begin, begin + n) of a row of an epilogue's operand, n at most kEpilogueColumns.
+// Of an epilogue's operands, at a time.
 constexpr int32_t kEpilogueColumns = 64;
-template <class Isa>
-inline void load_operand(const OutputTarget::Operand& operand, int64_t offset, int32_t n,
-                         float* to) {
-  load_row<Isa>(operand.dtype, operand.data, offset, n, to);
-}
 
 // acc = gate * (scale * acc) + residual, one operation at a time as it is written.
 template <class Isa>
@@ -127,11 +122,12 @@ inline void apply_epilogue(const OutputTarget& out, int64_t token, int64_t head,
     float* values = acc + begin;
     for (int32_t d = 0; d < count; ++d) values[d] *= out.scale;
     if (out.gate.data != nullptr) {
-      load_operand<Isa>(out.gate, offset_of(out.gate) + begin, count, operand);
+      load_row<Isa>(out.gate.dtype, out.gate.data, offset_of(out.gate) + begin, count, operand);
       for (int32_t d = 0; d < count; ++d) values[d] *= operand[d];
     }
     if (out.residual.data != nullptr) {
-      load_operand<Isa>(out.residual, offset_of(out.residual) + begin, count, operand);
+      load_row<Isa>(out.residual.dtype, out.residual.data, offset_of(out.residual) + begin, count,
+                    operand);
       for (int32_t d = 0; d < count; ++d) values[d] += operand[d];
     }
   }
@@ -148,60 +144,124 @@ inline void finish_values(float* acc, float factor, State& state, int32_t n) {
   state.sum = 1.0f;
 }
 
-// Writes out and lse of one row; changes acc. The sink joins the sum once, here; a larger one than
-// every score becomes the reference, so nothing overflows. A row without keys is 0, its lse that of
-// the sink.
+// A row of out.
+struct RowPlace {
+  int64_t token, head;
+};
+
+// The sink joins the sum once; a larger one than every score becomes the reference, so nothing
+// overflows. Returns what acc is to be multiplied with. Not for rows without keys.
 template <class Isa>
-inline void finish_row(const OutputTarget& out, int64_t token, int64_t head, float* acc,
-                       State state, int32_t n) {
+inline float add_sink(float sink, State& state) {
+  if (sink > state.ref) {
+    const float factor = exp_scalar<Isa>(state.ref - sink);
+    state = {sink, state.sum * factor + 1.0f};
+    return factor;
+  }
+  if (sink != -kInfinity) state.sum += exp_scalar<Isa>(sink - state.ref);
+  return 1.0f;
+}
+
+// One branch of a row.
+struct BranchState {
+  float* acc;  // changed
+  State state;
+};
+
+// total = weight * attention of branch 0, += that of the others, in their order.
+template <class Isa>
+inline void add_branch(const OutputTarget& out, RowPlace at, int32_t branch, BranchState from,
+                       float* total, int32_t n) {
+  const bool empty = from.state.sum == 0.0f;
+  if (out.pointwise && !empty) from.state.sum = 1.0f;
+  float factor = 1.0f;
+  if (out.sinks != nullptr && !empty) factor = add_sink<Isa>(out.sinks[at.head], from.state);
+  finish_values<Isa>(from.acc, factor, from.state, n);
+  const float weight = out.branch_weights[int64_t{branch} * out.heads_q + at.head];
+  for (int32_t d = 0; d < n; ++d) {
+    const float weighed = weight * from.acc[d];
+    total[d] = branch == 0 ? weighed : total[d] + weighed;
+  }
+}
+
+// The epilogue, and the row as it is then.
+template <class Isa>
+inline void write_result(const OutputTarget& out, RowPlace at, float* acc, int32_t n) {
+  apply_epilogue<Isa>(out, at.token, at.head, acc, n);
+  write_row<Isa>(out, at.token * out.token_stride + at.head * out.head_stride, acc, {0.0f, 1.0f},
+                 1.0f, n);
+}
+
+// Writes out and lse of one row; changes acc. A row without keys is 0, its lse that of the sink.
+template <class Isa>
+inline void finish_row(const OutputTarget& out, RowPlace at, float* acc, State state, int32_t n) {
   const bool empty = state.sum == 0.0f;
   if (out.row_max != nullptr) {
     // A NaN score is passed over by the maximum or hides what came before, by where it stands; the
     // sum always has it.
     const float largest = state.sum == state.sum ? state.ref : __builtin_nanf("");
-    out.row_max[token + head * out.row_max_head_stride] = empty ? -kInfinity : largest;
+    out.row_max[at.token + at.head * out.row_max_head_stride] = empty ? -kInfinity : largest;
   }
   if (out.pointwise && !empty) state.sum = 1.0f;
   float factor = 1.0f;
   float lse = out.lse_empty == LseEmpty::kPlusInf ? kInfinity : -kInfinity;
   if (out.sinks != nullptr) {
-    const float sink = out.sinks[head];
-    if (empty) {
-      if (sink != -kInfinity) lse = out.lse_base == LseBase::kTwo ? sink * kLog2E : sink;
-    } else if (sink > state.ref) {
-      factor = exp_scalar<Isa>(state.ref - sink);
-      state = {sink, state.sum * factor + 1.0f};
+    const float sink = out.sinks[at.head];
+    if (!empty) {
+      factor = add_sink<Isa>(sink, state);
     } else if (sink != -kInfinity) {
-      state.sum += exp_scalar<Isa>(sink - state.ref);
+      lse = out.lse_base == LseBase::kTwo ? sink * kLog2E : sink;
     }
   }
   if (out.lse != nullptr) {
-    out.lse[token * out.lse_token_stride + head * out.lse_head_stride] =
+    out.lse[at.token * out.lse_token_stride + at.head * out.lse_head_stride] =
         empty ? lse : lse_of(out, state);
   }
   if (out.scale != 1.0f || out.gate.data != nullptr || out.residual.data != nullptr) {
     finish_values<Isa>(acc, factor, state, n);
-    apply_epilogue<Isa>(out, token, head, acc, n);
-    factor = 1.0f;
+    write_result<Isa>(out, at, acc, n);
+    return;
   }
-  write_row<Isa>(out, token * out.token_stride + head * out.head_stride, acc, state, factor, n);
+  write_row<Isa>(out, at.token * out.token_stride + at.head * out.head_stride, acc, state, factor,
+                 n);
+}
+
+// All splits of one row and branch, acc into scratch.
+template <class Isa>
+inline State fold_splits(const MergeTaskRows& task, RowPlace row, int32_t branch) {
+  State total{-kInfinity, 0.0f};
+  for (int32_t i = 0; i < task.num_targets; ++i) {
+    const PartialTarget& from = task.partials[i];
+    for (int32_t split = 0; split < task.num_splits[i]; ++split) {
+      const int64_t at = split * from.split_stride +
+                         (row.token * task.heads_q + row.head) * (1 + task.out.more_branches) +
+                         branch;
+      fold<Isa>(total, task.scratch, {from.ref[at], from.sum[at]}, from.acc + at * task.head_dim_v,
+                task.head_dim_v);
+    }
+  }
+  return total;
 }
 
 // MergeTaskRows: Dv + 2 floats are read per split and row, and that is all it costs.
 template <class Isa>
 void merge_rows(const MergeTaskRows& task) {
+  const int32_t n = task.head_dim_v;
   for (int32_t token = 0; token < task.tokens; ++token) {
     for (int32_t head = task.head_begin; head < task.head_end; ++head) {
-      State total{-kInfinity, 0.0f};
-      for (int32_t i = 0; i < task.num_targets; ++i) {
-        const PartialTarget& from = task.partials[i];
-        for (int32_t split = 0; split < task.num_splits[i]; ++split) {
-          const int64_t at = split * from.split_stride + int64_t{token} * task.heads_q + head;
-          fold<Isa>(total, task.scratch, {from.ref[at], from.sum[at]},
-                    from.acc + at * task.head_dim_v, task.head_dim_v);
-        }
+      const RowPlace row{token, head};
+      const State first = fold_splits<Isa>(task, row, 0);
+      if (task.out.more_branches == 0) {
+        finish_row<Isa>(task.out, row, task.scratch, first, n);
+        continue;
       }
-      finish_row<Isa>(task.out, token, head, task.scratch, total, task.head_dim_v);
+      float* total = task.scratch + padded(n);
+      add_branch<Isa>(task.out, row, 0, {task.scratch, first}, total, n);
+      for (int32_t branch = 1; branch <= task.out.more_branches; ++branch) {
+        const State state = fold_splits<Isa>(task, row, branch);
+        add_branch<Isa>(task.out, row, branch, {task.scratch, state}, total, n);
+      }
+      write_result<Isa>(task.out, row, total, n);
     }
   }
 }

@@ -79,7 +79,7 @@ void merge_states(const MergeStatesTask& task) {
       add_state<Isa>(state.out, task.token * strides.data()[0] + head * strides.data()[1], weight,
                      n, task.scratch);
     }
-    finish_row<Isa>(task.out, 0, head, task.scratch, total, n);
+    finish_row<Isa>(task.out, {0, head}, task.scratch, total, n);
   }
 }
 

@@ -16,13 +16,14 @@ class ChunkWeights {
   ChunkWeights(const AttendTask& task, const Workspace<Lines>& workspace,
                const BlockMask<Isa>& mask, int32_t heads_at_once)
       : task_(task),
+        branches_(1 + task.more_branches),
         w_(workspace),
         mask_(mask),
         rows_(task.tokens * task.group),
         score_(program_state(task, task.score, int64_t{rows_} * heads_at_once, w_.score_registers,
                              w_)) {}
 
-  // The first KV head of those walked together, and how many.
+  // As in BlockRun.
   void begin_heads(int32_t head, int32_t count) {
     head_ = head;
     if (score_.call.code == nullptr) return;
@@ -85,6 +86,10 @@ class ChunkWeights {
   }
 
  private:
+  [[nodiscard]] int32_t query_head(int32_t head, int32_t row) const {
+    return (head_ + head / branches_) * task_.group + row % task_.group;
+  }
+
   [[nodiscard]] RowBlock row_block(const BlockKeys& keys, int32_t head, int32_t row) const {
     const int32_t first = w_.visible_begin[row] - keys.begin;
     const int32_t last = w_.visible_end[row] - keys.begin;
@@ -97,7 +102,7 @@ class ChunkWeights {
     if (task_.alibi != nullptr) {
       const int32_t token = row / task_.group;
       block.distance = static_cast<float>(int64_t{task_.q_position} + token - keys.begin);
-      block.slope = task_.alibi[(head_ + head) * task_.group + row % task_.group];
+      block.slope = task_.alibi[query_head(head, row)];
     }
     return block;
   }
@@ -119,7 +124,8 @@ class ChunkWeights {
     at.num_keys = tile.last - tile.first;
     at.key_begin = keys.begin + tile.first;
     at.seq = task_.seq;
-    at.head = (head_ + head) * task_.group + row % task_.group;
+    at.head = query_head(head, row);
+    at.branch = head % branches_;
     at.position = task_.q_position + row / task_.group;
     at.reference = values.reference;
     hook.call(at, hook.user);
@@ -152,9 +158,10 @@ class ChunkWeights {
   }
 
   const AttendTask& task_;
+  const int32_t branches_;
   const Workspace<Lines>& w_;
   const BlockMask<Isa>& mask_;
-  const int32_t rows_;  // of one KV head
+  const int32_t rows_;  // of one KV head and branch
   int32_t head_ = 0;
   ExprState score_;
 };

@@ -63,6 +63,7 @@ inline ExprState program_state(const AttendTask& task, const expr::ExprCall& cal
   state.regs = registers_of(call, rows, registers, w.element_registers);
   state.rows_of_head = task.tokens * task.group;
   state.group = task.group;
+  state.branches = 1 + task.more_branches;
   state.q_position = task.q_position;
   state.seq = task.seq;
   state.q_len = task.q_len;
