@@ -51,10 +51,13 @@ const char* to_string(KvLayout layout) noexcept {
 }
 
 int64_t packed16_bytes(DType dtype, int64_t num_pages, int32_t page_size, int32_t num_heads_kv,
-                       int32_t head_dim, int32_t head_dim_v, int32_t num_branches) noexcept {
-  const KvView view = KvView::packed16(nullptr, dtype, num_pages, page_size, num_heads_kv, head_dim,
-                                       head_dim_v, num_branches);
-  return capped_mul(product(num_pages, view.k_strides.page), size_of(dtype));
+                       int32_t head_dim, int32_t head_dim_v) noexcept {
+  return packed16_bytes(
+      KvView::packed16(nullptr, dtype, num_pages, page_size, num_heads_kv, head_dim, head_dim_v));
+}
+
+int64_t packed16_bytes(const KvView& view) noexcept {
+  return capped_mul(product(view.num_pages, view.k_strides.page), size_of(view.dtype));
 }
 
 KvView KvView::packed(void* k, void* v, DType dtype, int64_t total_k, int32_t num_heads_kv,

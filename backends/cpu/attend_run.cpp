@@ -11,6 +11,7 @@
 #include <new>
 
 #include "backends/cpu/attend_programs.hpp"
+#include "backends/cpu/call_sources.hpp"
 #include "backends/cpu/cpu_features.hpp"
 #include "backends/cpu/dispatch.hpp"
 #include "backends/cpu/kernels/scratch.hpp"
@@ -71,11 +72,6 @@ PanelShape panel_shape(const KernelTable& table, const PlanData& plan, const Att
           static_cast<int32_t>(padded(plan.spec.head_dim_v))};
 }
 
-// As numbers: the two need not be of one allocation.
-int64_t bytes_between(const void* from, const void* to) {
-  return static_cast<int64_t>(reinterpret_cast<uintptr_t>(to) - reinterpret_cast<uintptr_t>(from));
-}
-
 // What one worker brings to its units.
 struct Worker {
   std::byte* scratch = nullptr;
@@ -105,9 +101,7 @@ class AttendRun {
         static_cast<size_t>(plan_.merge_groups) * static_cast<size_t>(schedule_.merge_chunks);
     for (size_t i = 0; i < counters; ++i) new (counters_ + i) std::atomic<int32_t>(0);
     for (size_t i = 0; i < args_.branches.size(); ++i) {
-      const Branch& branch = args_.branches[i];
-      branches_[i] = {branch.q.data, branch.q.strides[0], branch.q.strides[1],
-                      bytes_between(args_.kv.k, branch.k)};
+      branches_[i] = branch_source(args_.kv, args_.branches[i]);
     }
   }
 
@@ -194,7 +188,7 @@ class AttendRun {
     task.q_dtype = args_.q.dtype;
     task.q_token_stride = args_.q.strides[0];
     task.q_head_stride = args_.q.strides[1];
-    task.kv = source_of(seq);
+    task.kv = kv_source(args_.kv, plan_.page_size, seq);
     task.branches = branches_;
     task.more_branches = spec.num_branches - 1;
     task.q_row = row;
@@ -238,29 +232,6 @@ class AttendRun {
     task.ahead = !task.kv.packed16 || prefetches_next_block();
     task.scratch = scratch;
     return task;
-  }
-
-  [[nodiscard]] KvSource source_of(const PlanSequence& seq) const {
-    const KvView& kv = args_.kv;
-    const KvStrides& v = kv.v_is_k_prefix ? kv.k_strides : kv.v_strides;
-    KvSource source;
-    source.k = kv.k;
-    source.v = kv.v_is_k_prefix ? kv.k : kv.v;
-    source.k_page_stride = kv.k_strides.page;
-    source.k_token_stride = kv.k_strides.token;
-    source.k_head_stride = kv.k_strides.head;
-    source.v_page_stride = v.page;
-    source.v_token_stride = v.token;
-    source.v_head_stride = v.head;
-    source.pages = seq.pages;
-    source.first_slot = seq.first_slot;
-    source.page_size = plan_.page_size;
-    source.dtype = kv.dtype;
-    source.packed16 = kv.layout == KvLayout::kPacked16;
-    source.v_group = plan_.page_size % 32 == 0 ? 32 : 16;
-    source.head_dim = kv.head_dim;
-    source.head_dim_v = kv.head_dim_v;
-    return source;
   }
 
   [[nodiscard]] OutputTarget output_at(int64_t row) const {

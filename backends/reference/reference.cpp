@@ -9,6 +9,7 @@
 #include "backends/reference/element.hpp"
 #include "backends/reference/expressions.hpp"
 #include "backends/reference/kv_element.hpp"
+#include "backends/reference/sequence.hpp"
 
 namespace attnrt::reference {
 namespace {
@@ -23,16 +24,6 @@ struct Problem {
   Expressions& expressions;
   const KvView& values;  // V: the same for all branches
   int32_t branch = 0;
-};
-
-// What the batch says about one sequence.
-struct Sequence {
-  int64_t index;
-  int64_t first_row;  // of q
-  int64_t q_len;
-  int64_t leftpad;
-  int64_t kv_len;
-  int64_t q_start;
 };
 
 // An unfinished softmax over some keys: sum of exp(s - max), and that sum weighted with V.
@@ -52,43 +43,8 @@ struct KeyRange {
   int64_t end;
 };
 
-size_t at(int64_t index) { return static_cast<size_t>(index); }
-
 int64_t value_dim(const AttentionSpec& spec) {
   return spec.head_dim_v != 0 ? spec.head_dim_v : spec.head_dim;
-}
-
-int64_t used_slots(const SequenceBatch& batch, int64_t seq) {
-  if (!batch.seqused_k.empty()) return batch.seqused_k[at(seq)];
-  const BlockTable& table = batch.block_table;
-  if (table.page_size == 0) return batch.cu_seqlens_k[at(seq + 1)] - batch.cu_seqlens_k[at(seq)];
-  const int64_t pages = table.indptr[at(seq + 1)] - table.indptr[at(seq)];
-  return pages > 0 ? (pages - 1) * table.page_size + table.last_page_len[at(seq)] : 0;
-}
-
-Sequence sequence_of(const SequenceBatch& batch, int64_t seq) {
-  Sequence s{};
-  s.index = seq;
-  s.first_row = batch.cu_seqlens_q[at(seq)];
-  s.q_len = batch.cu_seqlens_q[at(seq + 1)] - s.first_row;
-  s.leftpad = batch.leftpad_k.empty() ? 0 : batch.leftpad_k[at(seq)];
-  s.kv_len = used_slots(batch, seq) - s.leftpad;
-  s.q_start = batch.q_start.empty() ? s.kv_len - s.q_len : batch.q_start[at(seq)];
-  return s;
-}
-
-// The cache slot of one key: page * page_size + offset, or the row of packed K and V.
-int64_t slot_of(const Problem& p, const Sequence& s, int64_t key) {
-  const BlockTable& table = p.batch.block_table;
-  const int64_t slot = s.leftpad + key;
-  if (table.page_size == 0) return p.batch.cu_seqlens_k[at(s.index)] + slot;
-  int64_t entry = slot / table.page_size;
-  if (!table.indptr.empty()) {
-    entry += table.indptr[at(s.index)];
-  } else {
-    entry += s.index * (table.row_stride != 0 ? table.row_stride : table.max_pages);
-  }
-  return int64_t{table.pages[at(entry)]} * table.page_size + slot % table.page_size;
 }
 
 Element element_of(const Sequence& s, RowIndex where, int64_t key) {
@@ -163,7 +119,7 @@ T score_of(const Problem& p, const Sequence& s, RowIndex where, int64_t key,
   const KvView& kv = p.args.kv;
   const int64_t kv_head = where.q_head / (spec.num_heads_q / spec.num_heads_kv);
   buffer.resize(query.size());
-  load_kv_row(kv, {.is_v = false, .slot = slot_of(p, s, key), .head = kv_head}, buffer);
+  load_kv_row(kv, {.is_v = false, .slot = slot_of(p.batch, s, key), .head = kv_head}, buffer);
   T dot = 0;
   for (size_t d = 0; d < query.size(); ++d) dot += query[d] * static_cast<T>(buffer[d]);
   // The default is a float too, so that leaving the scale out and passing it mean the same.
@@ -196,7 +152,7 @@ void add_value(const Problem& p, const Sequence& s, RowIndex where, Weighted<T> 
   const KvView& kv = p.values;
   const int64_t kv_head = where.q_head / (p.spec.num_heads_q / p.spec.num_heads_kv);
   buffer.resize(state.acc.size());
-  load_kv_row(kv, {.is_v = true, .slot = slot_of(p, s, seen.key), .head = kv_head}, buffer);
+  load_kv_row(kv, {.is_v = true, .slot = slot_of(p.batch, s, seen.key), .head = kv_head}, buffer);
   for (size_t d = 0; d < buffer.size(); ++d) {
     state.acc[d] += seen.weight * static_cast<T>(buffer[d]);
     state.abs_acc[d] += double(seen.weight) * std::fabs(buffer[d]);

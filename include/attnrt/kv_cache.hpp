@@ -39,9 +39,9 @@ enum class KvLayout : uint8_t {
 const char* to_string(KvLayout layout) noexcept;
 
 /// Bytes of a dense packed16 cache, padding included; INT64_MAX where that overflows.
-/// head_dim_v 0 means head_dim; num_branches: K of so many, as in KvView::packed16.
+/// head_dim_v 0 means head_dim.
 int64_t packed16_bytes(DType dtype, int64_t num_pages, int32_t page_size, int32_t num_heads_kv,
-                       int32_t head_dim, int32_t head_dim_v = 0, int32_t num_branches = 1) noexcept;
+                       int32_t head_dim, int32_t head_dim_v = 0) noexcept;
 
 /// Distances in elements between pages, between keys of a page, and between KV heads of a key.
 struct KvStrides {
@@ -79,7 +79,7 @@ struct KvView {
 
   /// A dense packed16 cache at `data`, 64-byte aligned, of packed16_bytes(..) bytes; head_dim_v 0
   /// means head_dim. With branches a page holds, for each KV head, K of branch 0, K of branch 1,
-  /// .., V: the view is that of branch 0.
+  /// .., V: the view is that of branch 0, and packed16_bytes(view) says what it takes.
   static KvView packed16(void* data, DType dtype, int64_t num_pages, int32_t page_size,
                          int32_t num_heads_kv, int32_t head_dim, int32_t head_dim_v = 0,
                          int32_t num_branches = 1) noexcept;
@@ -91,5 +91,8 @@ struct KvView {
   static KvView mla(void* kv, DType dtype, int64_t num_pages, int32_t page_size, int32_t head_dim,
                     int32_t head_dim_v) noexcept;
 };
+
+/// Bytes of the memory behind a view that KvView::packed16 made, of null data, too.
+int64_t packed16_bytes(const KvView& view) noexcept;
 
 }  // namespace attnrt

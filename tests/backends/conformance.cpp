@@ -67,7 +67,6 @@ enum Variant {
   kPointwise,
   kEpilogue,
   kBranches,
-  kBranchesScoreSinksCausal,
   kEverything,
   kVariants
 };
@@ -158,14 +157,9 @@ class ShapeMaker {
   static int32_t round_up(int32_t keys) { return (keys + 15) / 16 * 16; }
 
   int32_t key_count() {
-    switch (level(kSpanFactor)) {
-      case kBlocks:
-        return between(41, 300);
-      case kSplits:
-        return between(500, 1700);
-      default:
-        return between(1, 40);
-    }
+    const int span = level(kSpanFactor);
+    if (span == kBlocks) return between(41, 300);
+    return span == kSplits ? between(500, 1700) : between(1, 40);
   }
 
   SequenceShape sequence(int32_t keys) {
@@ -246,8 +240,7 @@ class ShapeMaker {
     spec.causal = variant == kCausal || variant == kCausalWindow || variant == kSoftcapCausal ||
                   variant == kAlibiPerSeqCausal || variant == kSinksCausalWindow ||
                   variant == kQStartCausal || variant == kRotaryHalvesCausal ||
-                  variant == kMaskOfHeadCausal || variant == kBranchesScoreSinksCausal ||
-                  variant == kEverything;
+                  variant == kMaskOfHeadCausal || variant == kEverything;
     if (variant == kWindowLeft || variant == kWindowBoth || variant == kCausalWindow ||
         variant == kSinksCausalWindow || variant == kQStartWindow ||
         variant == kRotaryInterleavedWindow || variant == kScoreMaskWindow ||
@@ -262,8 +255,7 @@ class ShapeMaker {
     }
     spec.has_alibi = variant == kAlibi || variant == kAlibiPerSeqCausal || variant == kEverything;
     shape_.alibi_per_seq = variant == kAlibiPerSeqCausal;
-    spec.has_sinks = variant == kSinks || variant == kSinksCausalWindow ||
-                     variant == kBranchesScoreSinksCausal || variant == kEverything;
+    spec.has_sinks = variant == kSinks || variant == kSinksCausalWindow || variant == kEverything;
     if (variant == kNegativeScale) spec.softmax_scale = -0.11f;
     if (variant == kZeroScale) spec.softmax_scale = 0.0f;
     if (variant == kQStartCausal || variant == kQStartWindow) move_q_start();
@@ -285,11 +277,11 @@ class ShapeMaker {
   void add_programs(Variant variant) {
     AttentionSpec& spec = shape_.spec;
     const bool by_head = variant == kMaskOfHeadCausal || variant == kScoreMaskWindow ||
-                         variant == kBranchesScoreSinksCausal;
+                         (variant == kBranches && below(2) == 0);
     if (variant == kMask || by_head) {
       REQUIRE(expr::compile_mask(by_head ? one_of(kHeadMasks) : one_of(kMasks), spec.mask).ok());
     }
-    if (variant == kScore || variant == kScoreMaskWindow || variant == kBranchesScoreSinksCausal) {
+    if (variant == kScore || variant == kScoreMaskWindow) {
       REQUIRE(expr::compile_score(one_of(kScores), spec.score).ok());
     }
     if (variant == kPointwise) {
@@ -298,9 +290,10 @@ class ShapeMaker {
     }
     shape_.gate = shape_.residual = shape_.row_max = variant == kEpilogue;
     if (variant == kEpilogue) shape_.epilogue_scale = 0.7f;
-    if (variant != kBranches && variant != kBranchesScoreSinksCausal) return;
+    if (variant != kBranches) return;
     spec.num_branches = between(2, 3);
-    shape_.gate = shape_.residual = variant == kBranches;
+    spec.has_sinks = below(2) == 0;
+    shape_.gate = below(2) == 0;
   }
 
   const std::vector<int>& point_;

@@ -320,54 +320,6 @@ TEST_CASE("packed16: slots in any order on many threads") {
   }
 }
 
-// K of a branch: V and what lies around it stay as they are.
-TEST_CASE("append_kv without v writes K only, rows and packed16, with and without slots") {
-  for (const KvLayout layout : {KvLayout::kNHD, KvLayout::kPacked16}) {
-    for (const std::string& backend : {std::string("cpu"), std::string("reference")}) {
-      CAPTURE(to_string(layout));
-      CAPTURE(backend);
-      ContextOptions options;
-      options.backend = backend;
-      Context context;
-      REQUIRE(Context::create(options, context).ok());
-      const Setup setup{DType::kF32, DType::kBF16, 32, 24, 40, Form::kSlots, false, false};
-      const Rows k(setup, 3, 24, 1);
-      const Rows v(setup, 3, 40, 2);
-      const std::vector<int64_t> slots = {32, 33, 70};
-      RandomCache both(cache_shape(setup, layout), 4);
-      RandomCache keys(cache_shape(setup, layout), 4);
-      AppendArgs args;
-      args.k = k.view;
-      args.v = v.view;
-      args.slot_mapping = slots;
-      args.kv = both.view;
-      REQUIRE(append_kv(context, args).message() == "");
-      args.v = {};
-      args.kv = keys.view;
-      args.kv.v = nullptr;
-      REQUIRE(append_kv(context, args).message() == "");
-      const RandomCache before(cache_shape(setup, layout), 4);
-      int64_t other_k = 0, other_v = 0, written_v = 0;
-      for (int64_t slot = 0; slot < kPages * 32; ++slot) {
-        for (int32_t head = 0; head < kHeads; ++head) {
-          for (int32_t d = 0; d < 40; ++d) {
-            const uint32_t v_before = before.bits(true, slot, head, d);
-            if (keys.bits(true, slot, head, d) != v_before) ++other_v;
-            if (both.bits(true, slot, head, d) != v_before) ++written_v;
-            if (d >= 24) continue;
-            if (keys.bits(false, slot, head, d) != both.bits(false, slot, head, d)) ++other_k;
-          }
-        }
-      }
-      CHECK(other_k == 0);
-      CHECK(other_v == 0);
-      CHECK(written_v > 0);
-      args.v = v.view;
-      CHECK(append_kv(context, args).message() == "kv.v is null");
-    }
-  }
-}
-
 // A slot named twice holds one of its keys; the others of its group are not lost.
 TEST_CASE("packed16: a group that two runs of slot_mapping open keeps the keys of both") {
   const Setup setup{DType::kF32, DType::kF32, 16, 16, 16, Form::kSlots, false, false};

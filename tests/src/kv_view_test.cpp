@@ -84,7 +84,7 @@ TEST_CASE("packed16 pages with branches hold all K of a head before its V") {
   CHECK(bytes(two.packed16_branch(0)) == 0);
   CHECK(bytes(two.packed16_branch(1)) == 2 * k_elements);
   CHECK(bytes(two.v) == 2 * 2 * k_elements);
-  CHECK(packed16_bytes(DType::kBF16, 3, 32, 2, 40, 20, 2) == 3 * 2 * (2 * 32 * 48 + 32 * 32) * 2);
+  CHECK(packed16_bytes(two) == 3 * 2 * (2 * 32 * 48 + 32 * 32) * 2);
   CHECK(KvView{}.packed16_branch(1) == nullptr);
 }
 

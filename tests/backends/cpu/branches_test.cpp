@@ -9,6 +9,7 @@
 
 #include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
+#include "tests/support/random_cache.hpp"
 
 namespace attnrt::test {
 namespace {
@@ -137,6 +138,55 @@ TEST_CASE("a plan with branches counts their scores, keys and states") {
   REQUIRE(make_plan(branched.spec(), branched.batch(), three).ok());
   CHECK(three.num_scores() == 3 * one.num_scores());
   CHECK(three.kv_bytes(DType::kBF16) * (40 + 80) == one.kv_bytes(DType::kBF16) * (3 * 40 + 80));
+}
+
+// V and what lies around K stay as they are.
+TEST_CASE("append_kv without v writes K only, into rows and packed16") {
+  constexpr int32_t kDim = 24, kDimV = 40, kTokens = 3;
+  const std::vector<float> k(size_t{kTokens} * 2 * kDim, 0.5f);
+  const std::vector<float> v(size_t{kTokens} * 2 * kDimV, 0.25f);
+  const std::vector<int64_t> slots = {32, 33, 70};
+  for (const KvLayout layout : {KvLayout::kNHD, KvLayout::kPacked16}) {
+    for (const char* backend : {"cpu", "reference"}) {
+      CAPTURE(to_string(layout));
+      CAPTURE(backend);
+      Context context;
+      ContextOptions options;
+      options.backend = backend;
+      REQUIRE(Context::create(options, context).ok());
+      const CacheShape shape{
+          .layout = layout, .page_size = 32, .head_dim = kDim, .head_dim_v = kDimV};
+      const RandomCache before(shape, 4);
+      RandomCache both(before);
+      RandomCache keys(before);
+      AppendArgs args;
+      args.k = dense_tensor(k.data(), DType::kF32, kTokens, 2, kDim);
+      args.v = dense_tensor(v.data(), DType::kF32, kTokens, 2, kDimV);
+      args.slot_mapping = slots;
+      args.kv = both.view;
+      REQUIRE(append_kv(context, args).message() == "");
+      args.kv = keys.view;
+      args.kv.v = nullptr;
+      CHECK(append_kv(context, args).message() == "kv.v is null");
+      args.v = {};
+      REQUIRE(append_kv(context, args).message() == "");
+      int64_t other_k = 0, other_v = 0, written_v = 0;
+      for (int64_t slot = 0; slot < 5 * 32; ++slot) {
+        for (int64_t head = 0; head < 2; ++head) {
+          for (int64_t d = 0; d < kDimV; ++d) {
+            const uint32_t v_before = before.bits(true, slot, head, d);
+            if (keys.bits(true, slot, head, d) != v_before) ++other_v;
+            if (both.bits(true, slot, head, d) != v_before) ++written_v;
+            if (d >= kDim) continue;
+            if (keys.bits(false, slot, head, d) != both.bits(false, slot, head, d)) ++other_k;
+          }
+        }
+      }
+      CHECK(other_k == 0);
+      CHECK(other_v == 0);
+      CHECK(written_v > 0);
+    }
+  }
 }
 
 }  // namespace

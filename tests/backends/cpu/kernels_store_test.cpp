@@ -118,25 +118,13 @@ TEST_CASE("finished results merge by their lse; an empty one is neutral") {
       std::vector<float> scratch(static_cast<size_t>(dim));
       const std::vector<float> sinks(kHeads, sink);
       cpu::MergeStatesTask task{states.data(), 3, 1, kHeads, dim, kTokens, {}, scratch.data()};
-      task.out = {.out = out.data(),
-                  .dtype = DType::kF32,
-                  .token_stride = 0,
-                  .head_stride = dim,
-                  .lse = lse.data(),
-                  .lse_token_stride = 0,
-                  .lse_head_stride = 1,
-                  .lse_base = LseBase::kNatural,
-                  .lse_empty = LseEmpty::kMinusInf,
-                  .sinks = sinks.data(),
-                  .row_max = nullptr,
-                  .row_max_head_stride = 0,
-                  .pointwise = false,
-                  .more_branches = 0,
-                  .branch_weights = nullptr,
-                  .heads_q = kHeads,
-                  .scale = 1.0f,
-                  .gate = {},
-                  .residual = {}};
+      task.out.out = out.data();
+      task.out.dtype = DType::kF32;
+      task.out.head_stride = dim;
+      task.out.lse = lse.data();
+      task.out.lse_head_stride = 1;
+      task.out.sinks = sinks.data();
+      task.out.scale = 1.0f;
       for (const cpu::KernelTable* table : runnable_tables()) {
         CAPTURE(std::string(table->name));
         table->merge_states(task);

@@ -117,8 +117,8 @@ class BlockRun {
       packer.in_place(keys, k_offset(head), v_offset(head), block);
     } else {
       // Branches find V as the first one packed it.
-      const bool with_values = head % branches_ == 0;
-      packer.pack(keys, k_offset(head), v_offset(head), with_values, ahead_k, ahead_v, block);
+      packer.pack_keys(keys, k_offset(head), ahead_k, block);
+      if (head % branches_ == 0) packer.pack_values(keys, v_offset(head), ahead_v);
     }
     if constexpr (Matrix::kPresent) matrix_.begin_block(block, keys.first, keys.last);
     RowTile tiles[kChunkRows];

@@ -227,9 +227,8 @@ class BlockPacker {
     block.v_stride = int64_t{kv_.v_group} * kLineColumns;
   }
 
-  // Without values: they are in scratch already.
-  void pack(const BlockKeys& keys, int64_t k_bytes, int64_t v_bytes, bool values, Ahead& ahead_k,
-            Ahead& ahead_v, KvBlock<Lines>& block) const {
+  void pack_keys(const BlockKeys& keys, int64_t k_bytes, Ahead& ahead,
+                 KvBlock<Lines>& block) const {
     block.v_stride = int64_t{kBlockKeys} * kLineColumns;
     const int64_t dim = padded(kv_.head_dim);
     for (int32_t i = 0; i < kPieces; ++i) {
@@ -240,18 +239,25 @@ class BlockPacker {
       Stored* to = key_lines_ + i * kLineColumns * dim;
       if (kv_.packed16) {
         widen_keys(keys.k[i] + k_bytes, to);
-        if (values) widen_values(keys.v[i] + v_bytes, i);
       } else {
-        pack_keys(keys, i * kLineColumns, k_bytes, ahead_k, to);
+        pack_key_rows(keys, i * kLineColumns, k_bytes, ahead, to);
       }
     }
-    if (kv_.packed16 || !values) return;
-    pack_value_rows<Isa, Lines, Kv>(keys, v_bytes, kv_.head_dim_v, zeros_, ahead_v, value_lines_);
+  }
+
+  void pack_values(const BlockKeys& keys, int64_t v_bytes, Ahead& ahead) const {
+    if (!kv_.packed16) {
+      pack_value_rows<Isa, Lines, Kv>(keys, v_bytes, kv_.head_dim_v, zeros_, ahead, value_lines_);
+      return;
+    }
+    for (int32_t i = keys.first / kLineColumns; i * kLineColumns < keys.last; ++i) {
+      widen_values(keys.v[i] + v_bytes, i);
+    }
   }
 
  private:
-  void pack_keys(const BlockKeys& keys, int32_t begin, int64_t k_bytes, Ahead& ahead,
-                 Stored* to) const {
+  void pack_key_rows(const BlockKeys& keys, int32_t begin, int64_t k_bytes, Ahead& ahead,
+                     Stored* to) const {
     const char* rows[kLineColumns];
     for (int i = 0; i < kLineColumns; ++i) {
       const int32_t key = begin + i;
