@@ -6,13 +6,23 @@
 #include "attnrt/mask_formats.hpp"
 #include "src/context.hpp"
 #include "src/expr/evaluate.hpp"
-#include "src/expr/sparsity.hpp"
 #include "src/plan_mask.hpp"
 #include "src/refuse.hpp"
 #include "src/visible_range.hpp"
 
 namespace attnrt::expr {
 namespace {
+
+// Adds keys [begin, end) to the last row. Intervals come in order; those that touch are one.
+void add_interval(RowIntervals& out, int32_t begin, int32_t end) {
+  if (begin >= end) return;
+  const bool first = std::ssize(out.intervals) == out.row_begin.back();
+  if (!first && out.intervals.back().end == begin) {
+    out.intervals.back().end = end;
+  } else {
+    out.intervals.push_back({begin, end});
+  }
+}
 
 class Exporter {
  public:

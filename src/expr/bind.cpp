@@ -21,39 +21,32 @@ std::string describe(SlotKind kind) {
   return kind == SlotKind::kInt ? "an integer" : "a float";
 }
 
-// NaN is in no order, so each step is asked whether it is one up.
-template <class T>
-bool ascending(const BoundSlot& slot) {
+// The first element that is not at least the one before it; -1: there is none. NaN is in no order,
+// so each step is asked whether it is one up.
+template <class T, class Widen>
+int64_t first_descent(const BoundSlot& slot, const Widen& widen) {
   const T* data = static_cast<const T*>(slot.data);
   for (int64_t i = 1; i < slot.shape[0]; ++i) {
-    if (!(data[(i - 1) * slot.strides[0]] <= data[i * slot.strides[0]])) return false;
+    if (!(widen(data[(i - 1) * slot.strides[0]]) <= widen(data[i * slot.strides[0]]))) return i;
   }
-  return true;
+  return -1;
 }
 
-bool ascending_bf16(const BoundSlot& slot) {
-  const uint16_t* data = static_cast<const uint16_t*>(slot.data);
-  for (int64_t i = 1; i < slot.shape[0]; ++i) {
-    const float previous = bf16_to_f32(data[(i - 1) * slot.strides[0]]);
-    if (!(previous <= bf16_to_f32(data[i * slot.strides[0]]))) return false;
-  }
-  return true;
-}
-
-bool keeps_promise(const BoundSlot& slot) {
+int64_t first_descent(const BoundSlot& slot) {
+  const auto as_it_is = [](auto x) { return x; };
   switch (slot.element) {
     case ElementType::kI32:
-      return ascending<int32_t>(slot);
+      return first_descent<int32_t>(slot, as_it_is);
     case ElementType::kI8:
-      return ascending<int8_t>(slot);
+      return first_descent<int8_t>(slot, as_it_is);
     case ElementType::kBool:
-      return ascending<uint8_t>(slot);
+      return first_descent<uint8_t>(slot, as_it_is);
     case ElementType::kF32:
-      return ascending<float>(slot);
+      return first_descent<float>(slot, as_it_is);
     case ElementType::kBF16:
       break;
   }
-  return ascending_bf16(slot);
+  return first_descent<uint16_t>(slot, bf16_to_f32);
 }
 
 Status bind_buffer(const Slot& slot, const SlotValue& value, CheckOrder check_order,
@@ -81,13 +74,17 @@ Status bind_buffer(const Slot& slot, const SlotValue& value, CheckOrder check_or
   bound.rank = value.rank;
   bound.shape = value.shape;
   bound.strides = value.strides;
-  if (slot.sorted && check_order == CheckOrder::kYes && !keeps_promise(bound)) {
-    return error(slot, " is declared sorted and is not");
-  }
-  return {};
+  return slot.sorted && check_order == CheckOrder::kYes ? check_sorted(slot, bound) : Status();
 }
 
 }  // namespace
+
+Status check_sorted(const Slot& slot, const BoundSlot& bound) {
+  const int64_t at = first_descent(bound);
+  if (at < 0) return {};
+  return error(slot, " is declared sorted and is not: element " + std::to_string(at) +
+                         " is less than the one before, or a NaN");
+}
 
 bool Bindings::operator==(const Bindings& other) const {
   return std::ranges::equal(slots, other.slots, [](const BoundSlot& x, const BoundSlot& y) {

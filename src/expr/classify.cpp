@@ -38,8 +38,7 @@ Status MaskAnalysis::refresh(int64_t first) {
     }
     indexes_[i]->refresh(first);
     if (slot.sorted && !indexes_[i]->ascending()) {
-      return Status(Code::kInvalidArgument,
-                    "slot '" + slot.name + "' is declared sorted and is not");
+      return check_sorted(slot, bindings_->slots[i]);
     }
   }
   return {};

@@ -35,12 +35,19 @@ Status import_into(ImportedMask& out, const Fill& fill) {
 Status refuse(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
 
 Status check(const BlockMaskShape& shape) {
-  for (const int32_t extent :
-       {shape.batch, shape.heads, shape.rows, shape.columns, shape.q_block, shape.kv_block}) {
-    if (extent < 1) return refuse("block mask: extents must be positive");
+  const std::pair<const char*, int32_t> extents[] = {
+      {"batch", shape.batch},     {"heads", shape.heads},     {"rows", shape.rows},
+      {"columns", shape.columns}, {"q_block", shape.q_block}, {"kv_block", shape.kv_block}};
+  for (const auto& [name, extent] : extents) {
+    if (extent > 0) continue;
+    return refuse(std::string("block mask: ") + name + " is " + std::to_string(extent) +
+                  ", must be positive");
   }
   const double blocks = static_cast<double>(shape.batch) * shape.heads * shape.rows * shape.columns;
-  if (blocks > static_cast<double>(kMaxBlocks)) return refuse("block mask: too many blocks");
+  if (blocks > static_cast<double>(kMaxBlocks)) {
+    return refuse("block mask: batch x heads x rows x columns is beyond " +
+                  std::to_string(kMaxBlocks));
+  }
   return {};
 }
 
@@ -166,8 +173,13 @@ Status top_k(const BlockMaskShape& shape, const int32_t* indices, int32_t k, Imp
 }
 
 Status flash_mask(const FlashMaskColumns& mask, ImportedMask& out) {
-  if (mask.data == nullptr || mask.batch < 1 || mask.heads < 1 || mask.kv_len < 1) {
-    return refuse("startend_row_indices: an array of positive extents is needed");
+  if (mask.data == nullptr) return refuse("startend_row_indices: data is null");
+  const std::pair<const char*, int32_t> extents[] = {
+      {"batch", mask.batch}, {"heads", mask.heads}, {"kv_len", mask.kv_len}};
+  for (const auto& [name, extent] : extents) {
+    if (extent > 0) continue;
+    return refuse(std::string("startend_row_indices: ") + name + " is " + std::to_string(extent) +
+                  ", must be positive");
   }
   const bool fits =
       mask.causal ? mask.columns == 1 || mask.columns == 2 : mask.columns == 2 || mask.columns == 4;
@@ -193,9 +205,12 @@ Status flash_mask(const FlashMaskColumns& mask, ImportedMask& out) {
 Status tree_bits(std::span<const uint64_t> words, int32_t nodes, int32_t words_per_row,
                  int32_t prefix, ImportedMask& out) {
   if (Status s = check_prefix(prefix); !s.ok()) return s;
-  if (nodes < 1 || int64_t{words_per_row} * 64 < nodes ||
+  if (nodes < 1)
+    return refuse("tree mask: nodes is " + std::to_string(nodes) + ", must be positive");
+  if (int64_t{words_per_row} * 64 < nodes ||
       static_cast<int64_t>(words.size()) < int64_t{nodes} * words_per_row) {
-    return refuse("tree mask: the words do not hold a bit for each pair of " +
+    return refuse("tree mask: " + std::to_string(words.size()) + " words, " +
+                  std::to_string(words_per_row) + " a row, do not hold a bit for each pair of " +
                   std::to_string(nodes) + " nodes");
   }
   out.values.push_back(buffer_value("attnrt_bits", ElementType::kI8, words.data(),

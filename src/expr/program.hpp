@@ -92,6 +92,9 @@ struct Bindings {
   bool operator==(const Bindings&) const;
 };
 
+/// Whether a buffer of rank 1 ascends. Errors: InvalidArgument naming slot and element.
+Status check_sorted(const Slot& slot, const BoundSlot& bound);
+
 /// Whether a promised order is checked, in O(elements). Only proofs about tiles rely on it.
 enum class CheckOrder : uint8_t { kYes, kNo };
 

@@ -227,6 +227,9 @@ TEST_CASE("a table that changed behind the plan's back is found by verify") {
   const Status status = verify_mask(*c.plan.data());
   CHECK(status.code() == Code::kInternal);
   CHECK(status.message() == "the plan has the mask true at b 0, h 0, q 0, kv 3, and it is not");
+  doc[3] = doc[600] = 0;
+  CHECK(verify_mask(*c.plan.data()).message() ==
+        "the plan has the mask false at b 0, h 0, q 0, kv 600, and it is not");
 }
 
 // Everything of a plan that a backend runs by.
@@ -295,7 +298,8 @@ TEST_CASE("extending asks for a plan, for slots and for a promised order") {
   c.batch.mask_values = c.values;
   doc[600] = 9;
   CHECK(extend_plan(c.batch, c.plan).message() ==
-        "mask_values: slot 'doc' is declared sorted and is not");
+        "mask_values: slot 'doc' is declared sorted and is not: element 601 is less than the one "
+        "before, or a NaN");
   CHECK(c.plan.data() == before);
   // Another value of another slot: nothing of the old plan can be used.
   doc[600] = 7;

@@ -71,7 +71,7 @@ TEST_CASE("what does not fit is refused by the slot's name") {
       {[](Values& v) { v[0].shape[1] = 0; }, "slot 'bias': shape[1] is 0"},
       {[](Values& v) { v[0].strides[2] = -1; }, "slot 'bias': strides[2] is -1"},
       {[](Values& v) { v[2] = buffer_value("doc", kI32, unsorted, {3}); },
-       "slot 'doc' is declared sorted and is not"},
+       "slot 'doc' is declared sorted and is not: element 2 is less than the one before, or a NaN"},
   };
   for (const Row& row : rows) {
     Values values = good();
