@@ -37,7 +37,34 @@ void fuse_steps(std::vector<TileStep>& steps) {
   const auto source = [&](const TileOperand& operand) -> const TileStep& {
     return steps[static_cast<size_t>(operand.reg)];
   };
+  // A table of the highest rank leaves no room for what it is added to.
+  const auto fuse_load = [&](TileStep& step) {
+    if (only_read_here(step.operands[0], TileOp::kLoadRun)) {
+      std::swap(step.operands[0], step.operands[1]);
+    }
+    if (!varies_with_kv(step.operands[0])) return false;
+    if (!only_read_here(step.operands[1], TileOp::kLoadRun)) return false;
+    TileStep load = source(step.operands[1]);
+    if (load.num_operands == kMaxOperandsOfStep) return false;
+    load.op = TileOp::kAddRun;
+    load.operands[load.num_operands++] = step.operands[0];
+    load.out = step.out;
+    load.conjuncts = step.conjuncts;
+    step = load;
+    return true;
+  };
+  const auto fuse_difference = [&](TileStep& step) {
+    if (varies_with_kv(step.operands[1])) return;
+    if (!only_read_here(step.operands[0], TileOp::kDifferenceToFloat)) return;
+    const TileStep& difference = source(step.operands[0]);
+    step.op = TileOp::kScaledDifference;
+    step.num_operands = 3;
+    step.operands[2] = step.operands[1];
+    step.operands[1] = difference.operands[1];
+    step.operands[0] = difference.operands[0];
+  };
   for (TileStep& step : steps) {
+    if (step.op == TileOp::kMulFloat) fuse_difference(step);
     if (step.op == TileOp::kToFloat && only_read_here(step.operands[0], TileOp::kSub)) {
       const TileStep& difference = source(step.operands[0]);
       step.op = TileOp::kDifferenceToFloat;
@@ -48,6 +75,7 @@ void fuse_steps(std::vector<TileStep>& steps) {
     }
     if (step.op != TileOp::kAddFloat && step.op != TileOp::kSubFloat) continue;
     const bool add = step.op == TileOp::kAddFloat;
+    if (add && fuse_load(step)) continue;
     if (add && only_read_here(step.operands[0], TileOp::kMulFloat)) {
       std::swap(step.operands[0], step.operands[1]);
     }

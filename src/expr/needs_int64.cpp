@@ -83,7 +83,9 @@ bool needs_int64(const TileCode& code, std::span<const BoundSlot> slots, const T
     if (step.out < 0) continue;
     Interval out = leaf(step, slots, extent);
     // Of a difference that becomes a float it is the difference that has to fit.
-    const TileOp op = step.op == TileOp::kDifferenceToFloat ? TileOp::kSub : step.op;
+    const bool difference =
+        step.op == TileOp::kDifferenceToFloat || step.op == TileOp::kScaledDifference;
+    const TileOp op = difference ? TileOp::kSub : step.op;
     if (op >= TileOp::kAdd && op <= TileOp::kShiftRight) {
       const AbstractValue x = range_with_bits(input(0));
       const AbstractValue y = step.num_operands > 1 ? range_with_bits(input(1)) : x;

@@ -57,7 +57,7 @@ enum class TileOp : uint8_t {
   kSelectFloat,
   kSelectPredicate,
   kToFloat,   // of an int
-  kAddFloat,  // float, as all up to kPow but kDifferenceToFloat
+  kAddFloat,  // float, as all up to kPow but the two of differences
   kSubFloat,
   kMulFloat,
   kDivFloat,
@@ -67,8 +67,10 @@ enum class TileOp : uint8_t {
   kMaxFloat,
   kFma,
   kDifferenceToFloat,  // of ints: x - y
+  kScaledDifference,   // of ints and a float that all keys share: x - y, times z
   kAddProduct,         // x + y * z, rounded twice, as the two operations are
   kSubProduct,         // x - y * z
+  kAddRun,             // the last operand + what kLoadRun with those before it reads, a float
   kExp,
   kExp2,
   kLog,
@@ -97,8 +99,8 @@ struct TileStep {
   TileOp op = TileOp::kLiteralInt;
   TileRank rank = TileRank::kUniform;  // the stage, and the rank of `out`
   int8_t num_operands = 0;
-  int8_t run_dimension = -1;  // kLoadRun
-  bool descending = false;    // kLoadRun: minus kv
+  int8_t run_dimension = -1;  // kLoadRun, kAddRun
+  bool descending = false;    // of these: minus kv
   int32_t out = -1;
   TileOperand operands[kMaxOperandsOfStep];
   int32_t slot = -1;

@@ -104,6 +104,10 @@ struct Avx2 : Portable<xsimd::fma3<xsimd::avx2>> {
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes)));
   }
 
+  static Vec reverse(Vec x) {
+    return _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+  }
+
   static float reduce_max(Vec x) {
     const __m128 a = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     const __m128 b = _mm_max_ps(a, _mm_movehl_ps(a, a));

@@ -112,6 +112,11 @@ struct Avx512 : Portable<xsimd::avx512bw> {
     return _mm512_mask_blend_epi64(static_cast<__mmask8>(bits), b, a);
   }
 
+  static Vec reverse(Vec x) {
+    return _mm512_permutexvar_ps(
+        _mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), x);
+  }
+
   static float reduce_max(Vec x) { return _mm512_reduce_max_ps(x); }
   static float reduce_add(Vec x) { return _mm512_reduce_add_ps(x); }
 

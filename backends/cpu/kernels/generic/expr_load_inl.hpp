@@ -169,14 +169,14 @@ class RunIndex {
         key_(key),
         extent_(slot.shape.data()[step.run_dimension]),
         stride_(slot.strides.data()[step.run_dimension]) {
-    for (int32_t d = 0; d < step.num_operands; ++d) {
+    for (int32_t d = 0; d < slot.rank; ++d) {
       if (step.operands[d].reg >= 0) index_[d] = input_of<Int>(regs, place, step.operands[d]);
     }
   }
 
   void begin_row(int32_t r) {
     base_ = 0;
-    for (int32_t d = 0; d < step_.num_operands; ++d) {
+    for (int32_t d = 0; d < slot_.rank; ++d) {
       const int64_t at = step_.operands[d].reg < 0 ? 0 : index_[d].at[r * index_[d].row];
       if (d == step_.run_dimension) {
         offset_ = at;
@@ -263,6 +263,63 @@ inline float element_of(const BoundSlot& slot, int64_t offset) {
   return slot.element == ElementType::kF32
              ? static_cast<const float*>(slot.data)[offset]
              : widen(Bf16{}, static_cast<const uint16_t*>(slot.data)[offset]);
+}
+
+// What lanes of a row read of a table of floats whose elements stand side by side.
+template <class Isa, class Dtype, bool kDescending>
+struct NeighbourLanes {
+  const typename Dtype::Stored* table;
+  int64_t lane0;
+
+  [[nodiscard]] typename Isa::Vec at(int32_t lane) const {
+    if constexpr (kDescending) {
+      return Isa::reverse(Isa::load(Dtype{}, table + (lane0 - lane - (Isa::kLanes - 1))));
+    } else {
+      return Isa::load(Dtype{}, table + (lane0 + lane));
+    }
+  }
+};
+
+// Calls visit(lanes) for lanes of which lane `begin` reads element `from`.
+template <class Isa, class Visit>
+inline void with_neighbours(const BoundSlot& slot, int64_t from, bool descending, int32_t begin,
+                            const Visit& visit) {
+  const int64_t lane0 = descending ? from + begin : from - begin;
+  const auto visit_as = [&](auto dtype) {
+    using Dtype = decltype(dtype);
+    const auto* table = static_cast<const typename Dtype::Stored*>(slot.data);
+    if (descending) return visit(NeighbourLanes<Isa, Dtype, true>{table, lane0});
+    visit(NeighbourLanes<Isa, Dtype, false>{table, lane0});
+  };
+  if (slot.element == ElementType::kF32) return visit_as(F32{});
+  visit_as(Bf16{});
+}
+
+// out = x + the element that load_run would read.
+template <class Isa, class Int>
+[[gnu::noinline]] void add_run(const ExprRegisters& regs, const ExprPlace& place,
+                               const TileStep& step, const BoundSlot& slot, int64_t key) {
+  using Vec = typename Isa::Vec;
+  RunIndex<Int> index(regs, place, step, slot, key);
+  const ExprInput<float> x = input_of<float>(regs, place, step.operands[slot.rank]);
+  const ExprOutput<float> to = output_of<float>(regs, place, step);
+  for (int32_t r = 0; r < place.rows; ++r) {
+    const float* a = x.at + r * x.row;
+    float* out = to.at + r * to.row;
+    index.begin_row(r);
+    const int64_t from = index.neighbours(place.begin, place.end);
+    if (from >= 0) {
+      with_neighbours<Isa>(slot, from, step.descending, place.begin, [&](const auto& table) {
+        for (int32_t i = place.begin; i < place.end; i += Isa::kLanes) {
+          (Vec::load_aligned(a + i) + table.at(i)).store_aligned(out + i);
+        }
+      });
+    } else {
+      for (int32_t i = place.begin; i < place.end; ++i) {
+        out[i] = a[i] + element_of(slot, index.clamped(i));
+      }
+    }
+  }
 }
 
 // The row of one side of a dot: (.., head, position, d), leading dimensions as far as there are

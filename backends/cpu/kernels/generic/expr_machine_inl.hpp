@@ -252,16 +252,38 @@ class ExprMachine {
         return floats(step, [](auto x, auto y) { return xsimd::select(x > y, x, y); });
       case TileOp::kDifferenceToFloat:
         return map_lanes(place_, in<Int>(step, 0), in<Int>(step, 1), out<float>(step),
-                         [](Int x, Int y) {
-                           const auto low = static_cast<Unsigned>(x) - static_cast<Unsigned>(y);
-                           return static_cast<float>(static_cast<Int>(low));
-                         });
+                         [](Int x, Int y) { return difference(x, y); });
+      case TileOp::kScaledDifference:
+        return scaled_difference(step);
       case TileOp::kAddProduct:
         return products(step, [](auto x, auto product) { return x + product; });
       case TileOp::kSubProduct:
         return products(step, [](auto x, auto product) { return x - product; });
+      case TileOp::kAddRun:
+        return add_run<Isa, Int>(state_.regs, place_, step, slot(step.slot), state_.key);
       default:
         return fused(step);
+    }
+  }
+
+  static float difference(Int x, Int y) {
+    const auto low = static_cast<Unsigned>(x) - static_cast<Unsigned>(y);
+    return static_cast<float>(static_cast<Int>(low));
+  }
+
+  void scaled_difference(const TileStep& step) const {
+    const ExprInput<Int> x = in<Int>(step, 0);
+    const ExprInput<Int> y = in<Int>(step, 1);
+    const ExprInput<float> z = in<float>(step, 2);
+    const ExprOutput<float> to = out<float>(step);
+    ExprPlace row = place_;
+    row.rows = 1;
+    for (int32_t r = 0; r < place_.rows; ++r) {
+      const float factor = z.at[r * z.row];
+      map_lanes(row, ExprInput<Int>{x.at + r * x.row, 0, x.broadcast},
+                ExprInput<Int>{y.at + r * y.row, 0, y.broadcast},
+                ExprOutput<float>{to.at + r * to.row, 0},
+                [=](Int a, Int b) { return difference(a, b) * factor; });
     }
   }
 

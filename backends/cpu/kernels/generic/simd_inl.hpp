@@ -255,6 +255,15 @@ struct Portable {
     return xsimd::batch<T, Arch>::load_unaligned(x);
   }
 
+  // Lane i becomes lane kLanes - 1 - i.
+  static Vec reverse(Vec x) {
+    float lanes[kLanes];
+    float turned[kLanes];
+    x.store_unaligned(lanes);
+    for (int i = 0; i < kLanes; ++i) turned[i] = lanes[kLanes - 1 - i];
+    return Vec::load_unaligned(turned);
+  }
+
   static float reduce_max(Vec x) {
     float lanes[kLanes];
     x.store_unaligned(lanes);

@@ -44,42 +44,59 @@ inline typename Isa::Vec natural_score(const AttendTask& task, const RowBlock& r
 
 // Scores of lanes that the row does not see become -inf.
 template <class Isa>
-inline typename Isa::Vec masked_score(const RowBlock& row, typename Isa::Vec s, int32_t lane) {
+inline typename Isa::Vec masked_by_words(const uint64_t* words, typename Isa::Vec s, int32_t lane) {
   using Vec = typename Isa::Vec;
-  if (row.words != nullptr) {
-    const uint64_t bits = row.words[lane / kWordLanes] >> (lane % kWordLanes);
-    return Isa::choose(static_cast<uint32_t>(bits), s, Vec(-kInfinity));
-  }
+  const uint64_t bits = words[lane / kWordLanes] >> (lane % kWordLanes);
+  return Isa::choose(static_cast<uint32_t>(bits), s, Vec(-kInfinity));
+}
+template <class Isa>
+inline typename Isa::Vec masked_by_ends(const RowBlock& row, typename Isa::Vec s, int32_t lane) {
+  using Vec = typename Isa::Vec;
   const Vec number = lane_numbers<Isa>(lane);
   const Vec first(static_cast<float>(row.first));
   const Vec last(static_cast<float>(row.last));
   return xsimd::select(number >= first && number < last, s, Vec(-kInfinity));
 }
 
-// Products of one row to scores, in lanes [begin, end): whole vectors. Returns the largest.
-template <class Isa>
-inline float score_row(const AttendTask& task, const RowBlock& row, int32_t begin, int32_t end,
-                       float* scores) {
+// Scores s of one row to change(s, lane), or to -inf where the row sees no key, in lanes
+// [begin, end): whole vectors. Returns the largest. A loop for each way of hiding keys: with the
+// choice inside, loops took twice as long.
+template <class Isa, class Change>
+[[gnu::always_inline]] inline float change_row(const RowBlock& row, int32_t begin, int32_t end,
+                                               float* scores, const Change& change) {
   using Vec = typename Isa::Vec;
-  constexpr int32_t kLanes = Isa::kLanes;
-  const bool plain = !(task.softcap > 0.0f) && task.alibi == nullptr;
-  Vec largest(-kInfinity);
-  if (plain && row.words == nullptr && row.first <= begin && row.last >= end) {
-    const Vec scale(task.scale);
-    for (int32_t lane = begin; lane < end; lane += kLanes) {
-      const Vec s = Vec::load_aligned(scores + lane) * scale;
+  const auto pass = [&](const auto& hide) {
+    Vec largest(-kInfinity);
+    for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
+      const Vec s = hide(change(Vec::load_aligned(scores + lane), lane), lane);
       s.store_aligned(scores + lane);
       largest = xsimd::max(largest, s);
     }
     return Isa::reduce_max(largest);
+  };
+  if (const uint64_t* words = row.words) {
+    return pass([=](Vec s, int32_t lane) { return masked_by_words<Isa>(words, s, lane); });
   }
-  for (int32_t lane = begin; lane < end; lane += kLanes) {
-    Vec s = natural_score<Isa>(task, row, Vec::load_aligned(scores + lane), lane);
-    s = masked_score<Isa>(row, s, lane);
-    s.store_aligned(scores + lane);
-    largest = xsimd::max(largest, s);
+  if (row.first <= begin && row.last >= end) return pass([](Vec s, int32_t) { return s; });
+  return pass([&](Vec s, int32_t lane) { return masked_by_ends<Isa>(row, s, lane); });
+}
+
+inline bool only_scaled(const AttendTask& task) {
+  return !(task.softcap > 0.0f) && task.alibi == nullptr;
+}
+
+// Products of one row to scores, as change_row.
+template <class Isa>
+inline float score_row(const AttendTask& task, const RowBlock& row, int32_t begin, int32_t end,
+                       float* scores) {
+  using Vec = typename Isa::Vec;
+  if (only_scaled(task)) {
+    const Vec scale(task.scale);
+    return change_row<Isa>(row, begin, end, scores, [=](Vec s, int32_t) { return s * scale; });
   }
-  return Isa::reduce_max(largest);
+  return change_row<Isa>(row, begin, end, scores, [&](Vec s, int32_t lane) {
+    return natural_score<Isa>(task, row, s, lane);
+  });
 }
 
 // The same in two steps, between which a program changes the scores.
@@ -96,19 +113,7 @@ inline void natural_row(const AttendTask& task, const RowBlock& row, int32_t beg
 template <class Isa>
 inline float mask_row(const RowBlock& row, int32_t begin, int32_t end, float* scores) {
   using Vec = typename Isa::Vec;
-  Vec largest(-kInfinity);
-  if (row.words == nullptr && row.first <= begin && row.last >= end) {
-    for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
-      largest = xsimd::max(largest, Vec::load_aligned(scores + lane));
-    }
-    return Isa::reduce_max(largest);
-  }
-  for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
-    const Vec s = masked_score<Isa>(row, Vec::load_aligned(scores + lane), lane);
-    s.store_aligned(scores + lane);
-    largest = xsimd::max(largest, s);
-  }
-  return Isa::reduce_max(largest);
+  return change_row<Isa>(row, begin, end, scores, [](Vec s, int32_t) { return s; });
 }
 
 // Moves the references of `count` rows up to their new maxima; rows of lower or NaN ones stay, and
@@ -178,7 +183,9 @@ template <class Isa>
 inline void hide_row(const RowBlock& row, int32_t begin, int32_t end, float* weights) {
   using Vec = typename Isa::Vec;
   for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
-    const Vec s = masked_score<Isa>(row, Vec::load_aligned(weights + lane), lane);
+    const Vec p = Vec::load_aligned(weights + lane);
+    const Vec s = row.words != nullptr ? masked_by_words<Isa>(row.words, p, lane)
+                                       : masked_by_ends<Isa>(row, p, lane);
     xsimd::select(s == Vec(-kInfinity), Vec(0.0f), s).store_aligned(weights + lane);
   }
 }

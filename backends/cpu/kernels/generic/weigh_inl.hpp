@@ -2,8 +2,8 @@
 // From products to weights: the rows of a chunk against one block, built-in scores and programs.
 #pragma once
 
+#include "backends/cpu/kernels/generic/expr_sum_inl.hpp"
 #include "backends/cpu/kernels/generic/row_tile_inl.hpp"
-#include "backends/cpu/kernels/generic/softmax_inl.hpp"
 #include "backends/cpu/kernels/generic/workspace_inl.hpp"
 
 namespace attnrt::cpu {
@@ -21,7 +21,13 @@ class ChunkWeights {
         mask_(mask),
         rows_(task.tokens * task.group),
         score_(program_state(task, task.score, int64_t{rows_} * heads_at_once, w_.score_registers,
-                             w_)) {}
+                             w_)),
+        sum_(task.score_hook.call == nullptr && only_scaled(task) ? score_sum(task.score)
+                                                                  : ScoreSum{}) {
+    if (sum_.last != nullptr) score_.call.code = &sum_.rest;
+  }
+  ChunkWeights(const ChunkWeights&) = delete;
+  ChunkWeights& operator=(const ChunkWeights&) = delete;
 
   // As in BlockRun.
   void begin_heads(int32_t head, int32_t count) {
@@ -48,6 +54,10 @@ class ChunkWeights {
     }
     for (int32_t i = 0; i < count; ++i) {
       const RowTile& tile = tiles[i];
+      if (sum_.last != nullptr) {
+        run_sum(keys, head, chunk, tile, maxima);
+        continue;
+      }
       if (score_.call.code != nullptr || task_.score_hook.call != nullptr) {
         run_program(keys, head, chunk, tile, maxima);
         continue;
@@ -131,6 +141,21 @@ class ChunkWeights {
     hook.call(at, hook.user);
   }
 
+  // score_row with a program that is a sum.
+  void run_sum(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile& tile,
+               float* maxima) {
+    for (int32_t row = tile.row; row < tile.row + tile.height; row += kStripRows) {
+      const int32_t left = tile.row + tile.height - row;
+      const int32_t rows = left < kStripRows ? left : kStripRows;
+      RowBlock blocks[kStripRows];
+      for (int32_t r = 0; r < rows; ++r) blocks[r] = row_block(keys, head, row + r);
+      const ExprPlace place{TileRank::kElement, rows,
+                            head * rows_ + row, lanes_begin(tile),
+                            lanes_end(tile),    w_.scores + (row - chunk) * kBlockKeys};
+      add_to_scores<Isa>(score_, sum_, place, task_.scale, blocks, maxima + (row - chunk));
+    }
+  }
+
   // score_row with the score program, and the hook after it, in between.
   void run_program(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile& tile,
                    float* maxima) {
@@ -164,6 +189,7 @@ class ChunkWeights {
   const int32_t rows_;  // of one KV head and branch
   int32_t head_ = 0;
   ExprState score_;
+  const ScoreSum sum_;
 };
 
 }  // namespace
