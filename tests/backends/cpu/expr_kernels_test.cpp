@@ -18,12 +18,15 @@ constexpr int32_t kLongest = 700;
 struct Tables {
   std::array<int32_t, kLongest> doc{};
   std::array<float, 2 * kLongest> bias{};
+  std::array<uint16_t, 2 * kLongest> half{};
   std::vector<expr::SlotValue> values;
   Tables() {
     for (size_t i = 0; i < doc.size(); ++i) doc[i] = static_cast<int32_t>(i * i / 9000);
     for (size_t i = 0; i < bias.size(); ++i) bias[i] = std::sin(static_cast<float>(i));
+    for (size_t i = 0; i < half.size(); ++i) half[i] = f32_to_bf16(-bias[i]);
     values = {expr::buffer_value("doc", expr::ElementType::kI32, doc.data(), {kLongest}),
-              expr::buffer_value("bias", expr::ElementType::kF32, bias.data(), {2 * kLongest})};
+              expr::buffer_value("bias", expr::ElementType::kF32, bias.data(), {2 * kLongest}),
+              expr::buffer_value("half", expr::ElementType::kBF16, half.data(), {2 * kLongest})};
   }
 };
 
@@ -42,6 +45,17 @@ constexpr const char* kMasks[] = {
 constexpr const char* kScores[] = {
     "score + 0.05 * (kv - q)",
     "f32 bias[]; 3.0 * tanh(score / 3.0) + bias[q - kv + 700] * (h + 1)",
+};
+// Which read the score once, in their last step.
+constexpr const char* kSums[] = {
+    "f32 bias[]; score + bias[q - kv + 700]",
+    "f32 bias[]; score + bias[q - kv]",
+    "bf16 half[]; half[kv - q + 200] + score",
+    "bf16 half[]; score + half[2 * q - kv]",
+    "f32 bias[]; score - bias[kv]",
+    "f32 bias[]; score - bias[q] * (q - kv)",
+    "f32 bias[]; score - bias[kv] * abs(q - kv)",
+    "score + 0.02 * abs(q - kv)",
 };
 constexpr int32_t kRows[][3] = {{40, 1, 1}, {13, 4, 2}, {5, 7, 1},
                                 {1, 4, 3},  {1, 1, 2},  {70, 2, 1}};
@@ -85,8 +99,9 @@ class Attention {
   }
 
   void run(const cpu::KernelTable& table, int32_t begin, int32_t end,
-           std::span<const expr::MaskRun> runs, const KernelOutput& to) {
-    cpu::AttendTask task = tile_task(c, begin, end, to, {&mask_, score_.get()}, runs);
+           std::span<const expr::MaskRun> runs, const KernelOutput& to,
+           Width width = Width::kAsNeeded) {
+    cpu::AttendTask task = tile_task(c, begin, end, to, {&mask_, score_.get(), width}, runs);
     TileScratch scratch;
     scratch.give_to(task);
     c.kernel(table)(task);
@@ -229,6 +244,32 @@ TEST_CASE("masks and scores against the double-precision loop; bits depend on a 
         CAPTURE(std::string(mask));
         CAPTURE(a.c.shape.text());
         check_all(a, n);
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "what is added to a score is added in one pass, with the bits of one step after another") {
+  int n = 0;
+  for (const char* score : kSums) {
+    for (const char* mask : {"true", kMasks[0], kMasks[4]}) {
+      for (int i = 0; i < 2; ++i, ++n) {
+        Attention a(shape_of(n), mask, score);
+        CAPTURE(std::string(score));
+        CAPTURE(std::string(mask));
+        CAPTURE(a.c.shape.text());
+        check_all(a, n);
+        const int32_t tokens = a.c.shape.tokens;
+        const std::vector<expr::MaskRun> runs = a.runs(0, tokens, kSteps[n % 4]);
+        for (const cpu::KernelTable* table : runnable_tables()) {
+          CAPTURE(std::string(table->name));
+          const KernelOutput once = a.c.output();
+          a.run(*table, 0, tokens, runs, once);
+          const KernelOutput in_steps = a.c.output();  // as all wide programs run
+          a.run(*table, 0, tokens, runs, in_steps, Width::kWide);
+          CHECK(same_bits(a, once, in_steps));
+        }
       }
     }
   }
