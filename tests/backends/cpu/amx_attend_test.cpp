@@ -97,6 +97,26 @@ TEST_SUITE("amx") {
     check(latent);
   }
 
+  TEST_CASE("branches share V, in pages and row-major, with a mask of the head") {
+    if (!amx_possible()) return;
+    const AmxTrap trap;
+    for (const KvLayout layout : {KvLayout::kPacked16, KvLayout::kNHD}) {
+      for (const int32_t branches : {2, 3}) {
+        ProblemShape shape =
+            shape_of(8, 40, {{.q_len = 11, .kv_len = 150}, {.q_len = 1, .kv_len = 560}});
+        shape.layout = layout;
+        shape.spec.num_heads_kv = 2;
+        shape.spec.head_dim_v = 80;
+        shape.spec.num_branches = branches;
+        shape.spec.has_sinks = true;
+        expr::Expr mask;
+        REQUIRE(expr::parse("(kv + h) % 3 != 0", mask).ok());
+        REQUIRE(expr::compile_mask(mask, shape.spec.mask).ok());
+        check(shape);
+      }
+    }
+  }
+
   // With scale 0 every weight is 1 exactly, and small whole numbers have exact sums: one key too
   // many or too few, or counted twice, shows.
   TEST_CASE("sums over keys are exact where they can be") {
