@@ -59,6 +59,12 @@ OutputParams output_params(const TensorView& out, const LseView& lse, const floa
   return output;
 }
 
+RotaryParams rotary_params(const RotaryView& rotary, bool constant) {
+  if (rotary.cos == nullptr) return {};
+  return {rotary.cos,        rotary.sin,         element_of(rotary.dtype),
+          rotary.rotary_dim, rotary.interleaved, constant};
+}
+
 // The plan's own states: acc, then ref, then sum.
 StateParams own_states(const PlanData& plan, std::byte* memory) {
   const auto states = static_cast<size_t>(plan.partial_tokens * plan.spec.num_heads_q);
@@ -97,6 +103,7 @@ AttendParams attend_params(const PlanData& plan, const DevicePlanLayout& layout,
   params.states = params.callers_states != 0
                       ? StateParams{args.partial.acc, args.partial.ref, args.partial.sum}
                       : own_states(plan, state_memory);
+  params.rotary = rotary_params(args.rotary_q, args.rotary_q_constant);
   params.page_size = plan.page_size;
   params.group = spec.num_heads_q / spec.num_heads_kv;
   params.heads_kv = static_cast<uint32_t>(spec.num_heads_kv);
@@ -166,11 +173,7 @@ AppendParams append_params(const AppendTask& task, const DevicePlace* places) no
   params.num_halves = values ? 2 : 1;
   params.halves[0] = half(args.k, kv.k, kv.k_strides, kv.head_dim);
   if (values) params.halves[1] = half(args.v, kv.v, kv.v_strides, kv.head_dim_v);
-  params.cos = args.rotary.cos;
-  params.sin = args.rotary.sin;
-  params.rotary_element = element_of(args.rotary.dtype);
-  params.rotary_dim = args.rotary.cos == nullptr ? 0 : args.rotary.rotary_dim;
-  params.interleaved = args.rotary.interleaved;
+  params.rotary = rotary_params(args.rotary, false);
   params.target_element = element_of(kv.dtype);
   params.page_size = packed ? 0 : kv.page_size;
   params.heads = kv.num_heads_kv;

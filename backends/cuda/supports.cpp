@@ -82,9 +82,6 @@ Status supports_attend(const PlanData& plan, const AttendArgs& args) {
   if (plan.spec.arithmetic == Arithmetic::kFloat32) {
     return unsupported("arithmetic is kFloat32, the cuda backend rounds weights to 16 bits");
   }
-  if (args.rotary_q.cos != nullptr) {
-    return unsupported("rotary_q is given, the cuda backend wants q that is rotated");
-  }
   return {};
 }
 

@@ -384,7 +384,7 @@ int check_conformance(const ConformanceRunner& runner, DType kv_dtype, int count
     Output output = problem.make_output(lse_options(point[kLseFactor]));
     std::string wrong = runner.run(problem, output, with_lse ? output.lse_view : LseView{});
     if (wrong.empty()) {
-      const Expected expected = expect(problem);
+      const Expected expected = expect(runner.expected_of ? runner.expected_of(problem) : problem);
       wrong = with_lse ? check_close(problem, expected, output, runner.weights)
                        : check_out(problem, expected, output, runner.weights);
     }

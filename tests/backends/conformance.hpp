@@ -35,6 +35,8 @@ struct ConformanceRunner {
   /// Plans and attends; with a null `lse` it must not be written. Empty, or what is wrong.
   std::function<std::string(const Problem& problem, Output& output, LseView lse)> run;
   reference::Weights weights = reference::Weights::kFloat32;
+  /// The problem that the reference is asked for, where it is not the same one.
+  std::function<Problem(const Problem& problem)> expected_of{};
 };
 int check_conformance(const ConformanceRunner& runner, DType kv_dtype, int count, uint64_t seed);
 

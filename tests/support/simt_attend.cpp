@@ -91,6 +91,12 @@ void name_buffers(const AttendArgs& args, const PlanData& plan, SimtMemory& memo
   if (args.lse.data != nullptr) memory.writable(args.lse.data, rows * sizeof(float));
   memory.readable(args.alibi_slopes.data(), args.alibi_slopes.size_bytes());
   memory.readable(args.sinks.data(), args.sinks.size_bytes());
+  const RotaryView& rotary = args.rotary_q;
+  for (const void* table : {rotary.cos, rotary.sin}) {
+    if (table == nullptr) continue;
+    memory.readable(table, static_cast<size_t>(int64_t{rotary.max_position} * rotary.rotary_dim /
+                                               2 * size_of(rotary.dtype)));
+  }
   const PartialView& partial = args.partial;
   if (partial.acc == nullptr) return;
   const size_t states = rows * static_cast<size_t>(partial.num_splits) * sizeof(float);

@@ -5,28 +5,11 @@
 #include "backends/cuda/device/device.hpp"
 #include "backends/cuda/kernels/elements.cuh"
 #include "backends/cuda/kernels/params.hpp"
+#include "backends/cuda/kernels/rotary.cuh"
 
 namespace attnrt::cuda {
 
 inline constexpr uint32_t kAppendThreads = 128;
-
-/// Element d of a row of K, rotated; its partner is read too.
-ATTNRT_DEVICE float rotated_element(const AppendParams& params, int64_t first, int32_t d,
-                                    int32_t position) {
-  const AppendHalf& k = params.halves[0];
-  const float x = load_element(k.element, k.source, first + d);
-  const int32_t half = params.rotary_dim / 2;
-  if (d >= params.rotary_dim) return x;
-  const bool is_second = params.interleaved != 0 ? d % 2 == 1 : d >= half;
-  const int32_t angle = params.interleaved != 0 ? d / 2 : d % half;
-  const int32_t distance = params.interleaved != 0 ? 1 : half;
-  const float other =
-      load_element(k.element, k.source, first + (is_second ? d - distance : d + distance));
-  const int64_t at = int64_t{position} * half + angle;
-  const float cos = load_element(params.rotary_element, params.cos, at);
-  const float sin = load_element(params.rotary_element, params.sin, at);
-  return device::fma(x, cos, device::mul(other, is_second ? sin : -sin));
-}
 
 /// Block (token, K or V): threads take the elements of all heads in turns.
 ATTNRT_DEVICE void append_block(const AppendParams& params) {
@@ -44,9 +27,10 @@ ATTNRT_DEVICE void append_block(const AppendParams& params) {
     const int32_t head = i / half.dim;
     const int32_t d = i - head * half.dim;
     const int64_t first = source + head * half.head_stride;
-    const bool rotates = !is_v && params.rotary_dim > 0;
-    const float value = rotates ? rotated_element(params, first, d, place.position)
-                                : load_element(half.element, half.source, first + d);
+    const auto element = [&](int32_t at) {
+      return load_element(half.element, half.source, first + at);
+    };
+    const float value = is_v ? element(d) : rotated(params.rotary, place.position, d, element);
     store_element(params.target_element, half.target, target + head * half.target_head_stride + d,
                   value);
   }

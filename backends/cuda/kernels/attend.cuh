@@ -101,7 +101,7 @@ class AttendBlock {
       device::shared_store(sources_of(i) + t % kBlockKeys * 8, places().source_of(my_key(i)));
     }
     if (t < kBlockKeys) next_source_ = places().source_of(my_key(2));
-    rows_.template copy_queries<Shape>(params_, device::shared_base() + Shape::kQ);
+    rows_.template copy_queries<T, Shape>(params_, device::shared_base() + Shape::kQ);
     device::copy_async_commit();
     device::sync_block();
     for (int32_t tile = 0; tile < Shape::kSlots - 1; ++tile) copy(tile);

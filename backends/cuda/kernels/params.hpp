@@ -78,6 +78,16 @@ struct KvParams {
   int64_t head_stride;
 };
 
+/// Rotation of rows of q or K: row p of the tables is for position p.
+struct RotaryParams {
+  const void* cos;
+  const void* sin;
+  Element element;
+  int32_t dim;  // 0: no rotation
+  int32_t interleaved;
+  int32_t constant;  // all rows of a sequence at its q_start
+};
+
 struct AttendParams {
   const DeviceSequence* sequences;
   const DeviceUnit* units;
@@ -89,7 +99,8 @@ struct AttendParams {
   KvParams v;
   OutputParams output;
   StateParams states;
-  const float* alibi;  // (Hq) or (batch, Hq)
+  RotaryParams rotary;  // of q
+  const float* alibi;   // (Hq) or (batch, Hq)
   int64_t alibi_stride;
   int32_t page_size;  // packed: 0
   int32_t group;
@@ -152,11 +163,7 @@ struct AppendHalf {
 struct AppendParams {
   const DevicePlace* places;
   AppendHalf halves[2];  // K, V
-  const void* cos;       // null: no rotation
-  const void* sin;
-  Element rotary_element;
-  int32_t rotary_dim;
-  int32_t interleaved;
+  RotaryParams rotary;   // of K
   Element target_element;
   int32_t page_size;  // packed: 0
   int32_t heads;

@@ -4,6 +4,7 @@
 
 #include "backends/cuda/device/device.hpp"
 #include "backends/cuda/kernels/params.hpp"
+#include "backends/cuda/kernels/rotary.cuh"
 #include "backends/cuda/kernels/sources.cuh"
 
 namespace attnrt::cuda {
@@ -84,25 +85,63 @@ class Rows {
     return last_.begin > begin || first_.end < end;
   }
 
-  /// Into shared memory at `target`, zeros for rows that do not exist.
-  template <class Shape>
+  /// Into shared memory at `target`, rotated if asked for, zeros for rows that do not exist.
+  template <class T, class Shape>
   ATTNRT_DEVICE void copy_queries(const AttendParams& params, uint32_t target) const {
     constexpr uint32_t kChunks = Shape::kChunks;
     ATTNRT_UNROLL
     for (uint32_t at = device::thread_index(); at < Shape::kRows * kChunks; at += Shape::kThreads) {
       const Row one = row(params, at / kChunks);
-      const uint16_t* source = params.q;
-      if (one.exists) {
-        source += (int64_t{sequence_.q_begin} + one.token) * params.q_token_stride +
-                  one.head * params.q_head_stride;
-      }
       const uint32_t chunk = at % kChunks;
+      if (one.exists && static_cast<int32_t>(chunk * 8) < params.rotary.dim) continue;
+      const uint16_t* source = one.exists ? query(params, one) : params.q;
       copy_chunk(target + swizzled<kChunks>(at / kChunks, chunk), source, chunk,
                  one.exists ? params.head_dim : 0, params.aligned != 0);
     }
+    rotate_queries<T, Shape>(params, target);
   }
 
  private:
+  [[nodiscard]] ATTNRT_DEVICE const uint16_t* query(const AttendParams& params,
+                                                    const Row& one) const {
+    return params.q + (int64_t{sequence_.q_begin} + one.token) * params.q_token_stride +
+           one.head * params.q_head_stride;
+  }
+
+  // The chunks that have elements to rotate. Not unrolled: it happens once, and registers are few.
+  template <class T, class Shape>
+  ATTNRT_DEVICE void rotate_queries(const AttendParams& params, uint32_t target) const {
+    const uint32_t chunks = (static_cast<uint32_t>(params.rotary.dim) + 7) / 8;
+    ATTNRT_NO_UNROLL
+    for (uint32_t at = device::thread_index(); at < Shape::kRows * chunks; at += Shape::kThreads) {
+      const uint32_t r = at / chunks;
+      const uint32_t chunk = at - r * chunks;
+      const Row one = row(params, r);
+      if (!one.exists) continue;
+      const int64_t place = position(params.rotary.constant != 0 ? 0 : one.token);
+      device::shared_store(target + swizzled<Shape::kChunks>(r, chunk),
+                           rotated_chunk<T, Shape>(params, query(params, one), chunk, place));
+    }
+  }
+
+  // Rounded to the type that products take, as if it had been rotated in memory before the call.
+  template <class T, class Shape>
+  static ATTNRT_DEVICE Quad rotated_chunk(const AttendParams& params, const uint16_t* row,
+                                          uint32_t chunk, int64_t position) {
+    const auto element = [&](int32_t d) { return device::unpack_low<T>(device::load(row + d)); };
+    uint32_t words[4];
+    ATTNRT_UNROLL
+    for (int32_t i = 0; i < 4; ++i) {
+      const int32_t d = static_cast<int32_t>(chunk) * 8 + 2 * i;
+      const bool has_low = d < params.head_dim;
+      const bool has_high = d + 1 < params.head_dim;
+      words[i] =
+          device::pack<T>(has_low ? rotated(params.rotary, position, d, element) : 0.0f,
+                          has_high ? rotated(params.rotary, position, d + 1, element) : 0.0f);
+    }
+    return {words[0], words[1], words[2], words[3]};
+  }
+
   static ATTNRT_DEVICE int32_t clamped(int64_t key, int64_t kv_len) {
     return static_cast<int32_t>(key < 0 ? 0 : key > kv_len ? kv_len : key);
   }

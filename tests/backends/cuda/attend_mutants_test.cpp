@@ -8,6 +8,7 @@
 
 #include "backends/cuda/kernels/attend.cuh"
 #include "backends/cuda/kernels/shapes.hpp"
+#include "tests/backends/cuda/rotated_query.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/simt_attend.hpp"
 
@@ -23,6 +24,7 @@ struct StatesShifted : TallShape<64> {};
 struct SumsUnscaled : TallShape<64> {};
 struct KeepsNan : TallShape<64> {};
 struct EmptySplitForgotten : TallShape<64> {};
+struct PositionEarly : TallShape<64> {};
 
 }  // namespace
 
@@ -71,6 +73,13 @@ inline bool FiniteTile<Half, KeepsNan>::has_non_finite() const {
 template <>
 inline void AttendBlock<Half, EmptySplitForgotten>::clear_unseen_splits(int32_t, int32_t) {}
 
+template <>
+inline Quad Rows::rotated_chunk<Half, PositionEarly>(const AttendParams& params,
+                                                     const uint16_t* row, uint32_t chunk,
+                                                     int64_t position) {
+  return rotated_chunk<Half, NoMistake>(params, row, chunk, position - 1);
+}
+
 }  // namespace attnrt::cuda
 
 namespace attnrt::test {
@@ -103,12 +112,25 @@ Problem problem() {
 }
 
 template <class Shape>
-std::string finding() {
-  const Problem one = problem();
+std::string finding_on(const Problem& one, const Problem& same) {
   Output output = one.make_output();
   const std::string wrong = simt_attend(one, output, with<Shape>());
   if (!wrong.empty()) return "emulator: " + wrong;
-  return check_close(one, expect(one), output, reference::Weights::kBFloat16);
+  return check_close(one, expect(same), output, reference::Weights::kBFloat16);
+}
+
+template <class Shape>
+std::string finding() {
+  const Problem one = problem();
+  return finding_on<Shape>(one, one);
+}
+
+template <class Shape>
+std::string finding_of_rotary() {
+  ProblemShape shape = problem().shape();
+  shape.rotary = Rotary::kInterleaved;
+  const Problem one(shape);
+  return finding_on<Shape>(one, rotated_beforehand(one));
 }
 
 bool found_by(const std::string& finding, const std::string& word) {
@@ -121,7 +143,10 @@ bool found_by(const std::string& finding, const std::string& word) {
 }  // namespace
 
 TEST_SUITE("attention kernels that are wrong on purpose") {
-  TEST_CASE("without a mistake nothing is found") { CHECK(finding<cuda::NoMistake>() == ""); }
+  TEST_CASE("without a mistake nothing is found") {
+    CHECK(finding<cuda::NoMistake>() == "");
+    CHECK(finding_of_rotary<cuda::NoMistake>() == "");
+  }
 
   TEST_CASE("mistakes in the pipeline are found by the emulator") {
     found_by(finding<cuda::NoWait>(), "before cp.async was waited for");
@@ -135,6 +160,7 @@ TEST_SUITE("attention kernels that are wrong on purpose") {
     found_by(finding<cuda::SumsUnscaled>(), "lse is ");
     found_by(finding<cuda::KeepsNan>(), "out is nan");
     found_by(finding<cuda::EmptySplitForgotten>(), " at token ");
+    found_by(finding_of_rotary<cuda::PositionEarly>(), " at token ");
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "tests/backends/conformance.hpp"
 #include "tests/backends/cuda/cuda_shapes.hpp"
+#include "tests/backends/cuda/rotated_query.hpp"
 #include "tests/support/build.hpp"
 #include "tests/support/simt_attend.hpp"
 
@@ -16,6 +17,7 @@ void run_suite(DType kv_dtype, uint64_t seed) {
   runner.name = "emulated";
   runner.adapt = adapt_to_cuda;
   runner.weights = reference::Weights::kBFloat16;
+  runner.expected_of = [](const Problem& problem) { return rotated_beforehand(problem); };
   int number = 0;
   runner.run = [&](const Problem& problem, Output& output, LseView lse) {
     SimtAttend options;

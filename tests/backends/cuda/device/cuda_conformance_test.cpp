@@ -9,6 +9,7 @@
 #include "tests/backends/conformance.hpp"
 #include "tests/backends/cuda/cuda_shapes.hpp"
 #include "tests/backends/cuda/device/device_mirror.hpp"
+#include "tests/backends/cuda/rotated_query.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/skip.hpp"
 
@@ -37,6 +38,7 @@ void run_suite(DType kv_dtype, uint64_t seed) {
   runner.name = "cuda";
   runner.adapt = adapt_to_cuda;
   runner.weights = reference::Weights::kBFloat16;
+  runner.expected_of = [](const Problem& problem) { return rotated_beforehand(problem); };
   runner.run = [&](const Problem& problem, Output& output, LseView lse) {
     return run_on_device(context, problem, output, lse.data != nullptr);
   };

@@ -79,6 +79,11 @@ inline AttendArgs device_args(const Problem& problem, Output& output, DeviceMirr
   };
   args.alibi_slopes = list(args.alibi_slopes);
   args.sinks = list(args.sinks);
+  RotaryView& rotary = args.rotary_q;
+  const auto table_bytes = static_cast<size_t>(int64_t{rotary.max_position} * rotary.rotary_dim /
+                                               2 * size_of(rotary.dtype));
+  rotary.cos = mirror.in(rotary.cos, table_bytes);
+  rotary.sin = mirror.in(rotary.sin, table_bytes);
   args.q.device = kv.device = args.out.device = Device::kCuda;
   return args;
 }
