@@ -52,7 +52,7 @@ std::string build_kind() {
 
 /// Why the ISA of this context: the library's reason where it chose, else that it was asked for.
 std::string isa_reason(std::string_view isa) {
-  if (isa == "none") return "the reference backend has no choice";
+  if (isa == "none") return "the backend has no choice";
   std::string name, reason;
   if (Runtime::default_isa(name, reason).ok() && name == isa) return reason;
   return "asked for by --isa";

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "perf/context_pool.hpp"
+#include "perf/host_device.hpp"
 #include "perf/lines.hpp"
 #include "perf/mask_rows.hpp"
 #include "perf/parse.hpp"
@@ -144,7 +145,8 @@ Status measure_alone(const LineRow& row, SweepRunner& runner, Context& context, 
 /// Not ok where the rows after it are missing.
 Status measure_rows(const std::vector<LineRow>& rows, const SweepSettings& settings,
                     ContextPool& contexts, CommandIo& io, LineOutcomes& outcomes) {
-  SweepRunner runner(settings);
+  HostDevice device;
+  SweepRunner runner(settings, device);
   Progress progress(io.err, io.show_progress, static_cast<int64_t>(rows.size()));
   for (std::span<const LineRow> left = rows; !left.empty();) {
     const std::span<const LineRow> together = left.first(rows_together(left));

@@ -8,11 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "perf/cache_info.hpp"
-#include "perf/multiply_probe.hpp"
-#include "perf/probe_dispatch.hpp"
-#include "perf/products.hpp"
-#include "perf/read_probe.hpp"
+#include "perf/host_device.hpp"
 #include "perf/run_delay.hpp"
 #include "perf/statistics.hpp"
 
@@ -36,27 +32,33 @@ Turn turn_for(double call_seconds) {
 
 Status cancelled() { return {Code::kCancelled, "interrupted"}; }
 
-Status timed_attend(SweepCall& call, Context& context, const CommandIo& io, double& seconds) {
-  if (io.stop.stop_requested()) return cancelled();
-  const double begin = steady_seconds();
-  Status status = call.attend(context, io.stop);
-  seconds = steady_seconds() - begin;
-  return status;
-}
+/// A call and where it runs.
+struct Runner {
+  SweepCall& call;
+  Context& context;
+  MeasuredDevice& device;
+
+  Status attend(const CommandIo& io, double& seconds) const {
+    if (io.stop.stop_requested()) return cancelled();
+    Status status;
+    seconds = device.timed([&] { status = call.attend(context, io.stop); });
+    return status;
+  }
+};
 
 /// The call whose time the turns are cut by. The one before it pays for first touches, which a
 /// long call does not notice.
-Status warm_up(SweepCall& call, Context& context, const CommandIo& io, double& seconds) {
+Status warm_up(const Runner& runner, const CommandIo& io, double& seconds) {
   constexpr double kLongSeconds = 0.1;
-  Status status = context.reserve(call.plan());
-  if (status.ok()) status = timed_attend(call, context, io, seconds);
+  Status status = runner.context.reserve(runner.call.plan());
+  if (status.ok()) status = runner.attend(io, seconds);
   if (!status.ok() || seconds > kLongSeconds) return status;
-  return timed_attend(call, context, io, seconds);
+  return runner.attend(io, seconds);
 }
 
 /// The rates of the probes, one of each or more per turn.
 struct ProbeSamples {
-  ReadProbe& read;
+  RateProbe& read;
   std::vector<double> read_rates = {};
 
   void take(const Turn& turn) {
@@ -68,9 +70,8 @@ struct ProbeSamples {
 /// A call, its times, the rate of what it multiplies with, and how long its threads waited for a
 /// CPU.
 struct CallSamples {
-  SweepCall& call;
-  Context& context;
-  MultiplyProbe multiply;
+  Runner runner;
+  std::unique_ptr<RateProbe> multiply;
   Repeater repeater;
   std::vector<double> flop_rates = {};
   Turn turn = {};
@@ -79,29 +80,30 @@ struct CallSamples {
 
   Status warm_up(const CommandIo& io) {
     double seconds = 0.0;
-    Status status = perf::warm_up(call, context, io, seconds);
+    Status status = perf::warm_up(runner, io, seconds);
     turn = turn_for(seconds);
     return status;
   }
 
   Status take(const CommandIo& io) {
-    flop_rates.push_back(multiply.run());
+    flop_rates.push_back(multiply->run());
     double seconds = 0.0;
     Status status;
     for (int64_t i = 0; i < turn.untimed && status.ok(); ++i) {
-      status = timed_attend(call, context, io, seconds);
+      status = runner.attend(io, seconds);
     }
     const ThreadTimes before = read_thread_times();
     double turn_seconds = 0.0;
     for (int64_t i = 0; i < turn.timed && status.ok(); ++i) {
-      status = timed_attend(call, context, io, seconds);
+      status = runner.attend(io, seconds);
       if (!status.ok()) break;
       repeater.add(seconds);
       turn_seconds += seconds;
     }
     // The probes' threads and the one that waits for Ctrl-C have a CPU for microseconds only.
     const double waited = waited_seconds(before, read_thread_times(), 0.01 * turn_seconds);
-    delay_seconds = waited < 0.0 ? -1.0 : delay_seconds + waited;
+    const bool known = waited >= 0.0 && runner.device.host_memory();
+    delay_seconds = known ? delay_seconds + waited : -1.0;
     call_seconds += turn_seconds;
     return status;
   }
@@ -126,40 +128,37 @@ Status take_turns(std::span<CallSamples> calls, const CommandIo& io, ProbeSample
 
 // What the call's own samples say.
 SweepResult result_of(const CallSamples& samples) {
-  const Work& work = samples.call.work();
+  const auto& [call, context, device] = samples.runner;
+  const Work& work = call.work();
   SweepResult result;
-  result.isa = samples.context.isa();
-  result.backend = samples.context.backend();
+  result.isa = context.isa();
+  result.backend = context.backend();
   result.work = work;
-  result.copies = samples.call.copies();
+  result.copies = call.copies();
   result.rotation_bytes = result.copies * work.kv_bytes;
   result.seconds = summarize(samples.repeater.samples());
   result.repeats = static_cast<int64_t>(samples.repeater.samples().size());
   // Waiting is booked when it ends, so some may have begun before the call.
-  const double thread_seconds = samples.call_seconds * samples.context.num_threads();
+  const double thread_seconds = samples.call_seconds * context.num_threads();
   result.lost_share = std::min(1.0, samples.delay_seconds / thread_seconds);
   result.flop_rate = median(samples.flop_rates);
+  result.arithmetic = samples.multiply->name();
   return result;
 }
 
 }  // namespace
 
-ColdRule cold_rule_here() {
+ColdRule cold_rule_of(const MeasuredDevice& device) {
   constexpr int64_t kModestBytes = int64_t{1} << 30;  // where the system does not say how much
   ColdRule rule;
-  rule.llc_bytes = last_level_cache_bytes();
+  rule.llc_bytes = device.cache_bytes();
   rule.rotation_bytes = rotation_bytes_for(rule.llc_bytes);
-  const int64_t available = memory_room_bytes();
+  const int64_t available = device.free_bytes();
   rule.budget_bytes = available > 0 ? available / 5 * 2 : kModestBytes;
   return rule;
 }
 
-ProbeTeam& SweepRunner::team(int32_t num_threads) {
-  if (team_ == nullptr || team_->num_threads() != num_threads) {
-    team_ = std::make_unique<ProbeTeam>(num_threads);
-  }
-  return *team_;
-}
+ColdRule cold_rule_here() { return cold_rule_of(HostDevice()); }
 
 Status SweepRunner::prepare(const SweepCase& sweep_case, size_t index, size_t count,
                             std::unique_ptr<SweepCall>& call) {
@@ -174,10 +173,10 @@ Status SweepRunner::prepare(const SweepCase& sweep_case, size_t index, size_t co
                         copy_bytes >> 20, rule.budget_bytes >> 20,
                         settings_.cold ? "cold" : "measured")};
   }
-  if (kv_memories_.size() <= index) kv_memories_.resize(index + 1);
+  while (kv_memories_.size() <= index) kv_memories_.emplace_back(device_);
   const KvRotation rotation(sweep_case, copies);
   std::byte* const kv = kv_memories_[index].get(rotation.total_bytes(), sweep_case.dtype);
-  call = std::make_unique<SweepCall>(sweep_case, rotation, kv);
+  call = std::make_unique<SweepCall>(sweep_case, rotation, kv, device_);
   return call->prepare();
 }
 
@@ -201,18 +200,15 @@ Status SweepRunner::measure_together(std::span<const SweepEntry> entries, const 
   const int64_t slice_bytes = work_of(entries.front().sweep_case).kv_bytes;
   const int64_t rotation_bytes = calls.front()->copies() * slice_bytes;
   const std::byte* const memory = probe_memory_.get(rotation_bytes, DType::kF32);
-  ProbeTeam& threads = team(entries.front().context.num_threads());
-  ReadProbe read(threads, {memory, static_cast<size_t>(rotation_bytes)}, slice_bytes);
-  read.choose_variant();
+  const std::unique_ptr<RateProbe> read = device_.read_probe(
+      {memory, static_cast<size_t>(rotation_bytes)}, slice_bytes, entries.front().context);
 
-  ProbeSamples probes{read};
+  ProbeSamples probes{*read};
   std::vector<CallSamples> samples;
-  std::vector<const MultiplyLoop*> loops;
   for (size_t i = 0; i < entries.size(); ++i) {
     const auto& [sweep_case, context] = entries[i];
-    const Products products = products_of(context.isa(), Arithmetic::kFastest, sweep_case.dtype);
-    loops.push_back(&multiply_loop(context.isa(), products));
-    samples.push_back({*calls[i], context, MultiplyProbe(threads, *loops.back()),
+    samples.push_back({{*calls[i], context, device_},
+                       device_.multiply_probe(context, sweep_case.dtype),
                        Repeater(settings_.repeat, steady_seconds)});
   }
   Status status = take_turns(samples, io, probes);
@@ -220,11 +216,10 @@ Status SweepRunner::measure_together(std::span<const SweepEntry> entries, const 
   results.clear();
   for (size_t i = 0; i < entries.size(); ++i) {
     SweepResult result = result_of(samples[i]);
-    result.arithmetic = loops[i]->name;
     result.read_rate = median(probes.read_rates);
-    result.read_variant = read.variant();
+    result.read_variant = read->name();
     result.limit = limit_of(result.work, {result.read_rate, result.flop_rate});
-    const int64_t huge = kv_memories_[i].buffer().huge_bytes();
+    const int64_t huge = kv_memories_[i].huge_bytes();
     const int64_t filled = kv_memories_[i].filled_bytes();
     result.huge_percent = huge < 0 ? -1 : std::min<int64_t>(100, huge * 100 / filled);
     if (!entries[i].sweep_case.mask.empty()) {

@@ -13,9 +13,9 @@
 #include "perf/cli.hpp"
 #include "perf/kv_rotation.hpp"
 #include "perf/limits.hpp"
+#include "perf/measured_device.hpp"
 #include "perf/noise.hpp"
 #include "perf/plan_probe.hpp"
-#include "perf/probe_team.hpp"
 #include "perf/sweep_call.hpp"
 #include "perf/sweep_grid.hpp"
 
@@ -33,6 +33,9 @@ struct SweepSettings {
 inline constexpr double kLostShare = 0.03;
 
 /// The copies and the probe's memory leave a fifth of what is available to everything else.
+ColdRule cold_rule_of(const MeasuredDevice& device);
+
+/// The same of the host.
 ColdRule cold_rule_here();
 
 /// What was measured of one combination.
@@ -47,11 +50,12 @@ struct SweepResult {
   Summary beside;              // of one attend of the case that took turns with it
   double beside_rate = 0.0;    // operations per second of that case; 0: there was none
   int64_t repeats = 0;
-  double lost_share = -1.0;  // of the threads' time, to other processes; negative: not known
+  double lost_share = -1.0;  // of the threads' time, to other processes; negative: not known,
+                             // or no threads that matter
   double read_rate = 0.0;    // median of the read probe, bytes per second
   double flop_rate = 0.0;    // median of the multiply probe, operations per second
-  std::string_view read_variant;
-  std::string_view arithmetic;  // what the multiply probe multiplied with: "f32 FMA"
+  std::string read_variant;
+  std::string arithmetic;  // what the multiply probe multiplied with: "f32 FMA"
   Limit limit;
   PlanFigures plan;  // of cases with a mask; repeats is 0 for others
 
@@ -68,7 +72,9 @@ struct SweepEntry {
 /// Measures one row after the other, keeping memory and probe threads between them.
 class SweepRunner {
  public:
-  explicit SweepRunner(const SweepSettings& settings) : settings_(settings) {}
+  /// `device` must outlive it, and have the contexts' backend at work in its memory.
+  SweepRunner(const SweepSettings& settings, MeasuredDevice& device)
+      : settings_(settings), device_(device), probe_memory_(device) {}
 
   /// `context` has the threads and the ISA of `sweep_case`. OutOfMemory where the copies do not
   /// fit the budget; Cancelled after a stop request; otherwise what the library answers.
@@ -83,12 +89,11 @@ class SweepRunner {
  private:
   Status prepare(const SweepCase& sweep_case, size_t index, size_t count,
                  std::unique_ptr<SweepCall>& call);
-  ProbeTeam& team(int32_t num_threads);
 
   SweepSettings settings_;
+  MeasuredDevice& device_;
   std::vector<KvMemory> kv_memories_;  // by entry
   KvMemory probe_memory_;
-  std::unique_ptr<ProbeTeam> team_;
 };
 
 }  // namespace attnrt::perf

@@ -20,23 +20,24 @@ Work masked_work(const CaseInput& input, const Plan& plan) {
 
 std::byte* KvMemory::get(int64_t bytes, DType dtype) {
   if (static_cast<int64_t>(buffer_.size()) < bytes) {
-    buffer_ = HugeBuffer();  // before the next one, so that both are never there at once
-    buffer_ = HugeBuffer(static_cast<size_t>(bytes));
+    { const DeviceBuffer old = std::move(buffer_); }  // first, so that both are never there at once
+    buffer_ = DeviceBuffer(*device_, static_cast<size_t>(bytes));
     filled_bytes_ = 0;
   }
   if (dtype != dtype_) filled_bytes_ = 0;
   dtype_ = dtype;
   if (filled_bytes_ < bytes) {
     const int64_t elements = (bytes - filled_bytes_) / size_of(dtype);
-    random_fill(buffer_.data() + filled_bytes_, dtype, elements,
+    fill_random(*device_, buffer_.data() + filled_bytes_, dtype, elements,
                 static_cast<uint64_t>(filled_bytes_));
     filled_bytes_ = bytes;
   }
   return buffer_.data();
 }
 
-SweepCall::SweepCall(const SweepCase& sweep_case, KvRotation rotation, std::byte* kv)
-    : input_(sweep_case), rotation_(std::move(rotation)), kv_(kv) {}
+SweepCall::SweepCall(const SweepCase& sweep_case, KvRotation rotation, std::byte* kv,
+                     MeasuredDevice& device)
+    : input_(sweep_case), rotation_(std::move(rotation)), kv_(kv), device_(device) {}
 
 Status SweepCall::prepare() {
   const SweepCase& c = input_.sweep_case();
@@ -47,20 +48,23 @@ Status SweepCall::prepare() {
   const int64_t tokens = input_.tokens();
   const int64_t q_elements = tokens * c.heads.q * c.head_dim;
   const int64_t out_elements = tokens * c.heads.q * c.head_dim_v;
-  q_ = HugeBuffer(static_cast<size_t>(q_elements * size_of(c.dtype)));
-  out_ = HugeBuffer(static_cast<size_t>(out_elements * size_of(c.dtype)));
-  random_fill(q_.data(), c.dtype, q_elements, 7);
+  q_ = DeviceBuffer(device_, static_cast<size_t>(q_elements * size_of(c.dtype)));
+  out_ = DeviceBuffer(device_, static_cast<size_t>(out_elements * size_of(c.dtype)));
+  fill_random(device_, q_.data(), c.dtype, q_elements, 7);
   args_.q =
       dense_tensor(static_cast<const void*>(q_.data()), c.dtype, tokens, c.heads.q, c.head_dim);
   args_.out =
       dense_tensor(static_cast<void*>(out_.data()), c.dtype, tokens, c.heads.q, c.head_dim_v);
+  args_.q.device = args_.out.device = device_.device();
   args_.kv = rotation_.view(kv_, 0);
+  args_.kv.device = device_.device();
   args_.score_values = input_.score_values();
   return {};
 }
 
 Status SweepCall::attend(Context& context, const std::stop_token& stop) {
   args_.kv = rotation_.view(kv_, next_copy_);
+  args_.kv.device = device_.device();
   args_.stop = stop;
   next_copy_ = (next_copy_ + 1) % rotation_.copies();
   return attnrt::attend(context, plan_, args_);

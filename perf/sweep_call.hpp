@@ -7,8 +7,8 @@
 
 #include "attnrt/attention.hpp"
 #include "perf/case_input.hpp"
-#include "perf/huge_buffer.hpp"
 #include "perf/kv_rotation.hpp"
+#include "perf/measured_device.hpp"
 #include "perf/sweep_grid.hpp"
 
 namespace attnrt::perf {
@@ -16,16 +16,21 @@ namespace attnrt::perf {
 /// Memory that the rows of a sweep share, because filling gigabytes takes longer than a row.
 class KvMemory {
  public:
+  /// The device must outlive it.
+  explicit KvMemory(MeasuredDevice& device) : device_(&device) {}
+
   /// At least `bytes` that hold numbers of `dtype`. What was there before is kept if it fits.
   std::byte* get(int64_t bytes, DType dtype);
 
-  [[nodiscard]] const HugeBuffer& buffer() const { return buffer_; }
+  /// Bytes of it that are on huge pages; -1 where unknown.
+  [[nodiscard]] int64_t huge_bytes() const { return device_->huge_bytes(buffer_.data()); }
 
   /// Bytes of it that have been touched.
   [[nodiscard]] int64_t filled_bytes() const { return filled_bytes_; }
 
  private:
-  HugeBuffer buffer_;
+  MeasuredDevice* device_;
+  DeviceBuffer buffer_;
   int64_t filled_bytes_ = 0;
   DType dtype_ = DType::kF32;
 };
@@ -33,9 +38,10 @@ class KvMemory {
 /// Neither copied nor moved: the plan points into it.
 class SweepCall {
  public:
-  /// `kv` must outlive the call and have rotation.total_bytes(). Call prepare() first. Throws
-  /// BadInput as CaseInput does.
-  SweepCall(const SweepCase& sweep_case, KvRotation rotation, std::byte* kv);
+  /// `kv`, memory of `device`, must outlive the call and have rotation.total_bytes(). Call
+  /// prepare() first. Throws BadInput as CaseInput does.
+  SweepCall(const SweepCase& sweep_case, KvRotation rotation, std::byte* kv,
+            MeasuredDevice& device);
 
   SweepCall(const SweepCall&) = delete;
   SweepCall& operator=(const SweepCall&) = delete;
@@ -43,7 +49,7 @@ class SweepCall {
   /// Plans, counts the work, and fills q.
   Status prepare();
 
-  /// Attends with the next copy of K and V.
+  /// Attends with the next copy of K and V. On a GPU it may return before that is done.
   Status attend(Context& context, const std::stop_token& stop);
 
   [[nodiscard]] const CaseInput& input() const { return input_; }
@@ -58,9 +64,10 @@ class SweepCall {
   CaseInput input_;
   KvRotation rotation_;  // owns the block table, which the plan borrows
   std::byte* kv_;
+  MeasuredDevice& device_;
   int64_t next_copy_ = 0;
-  HugeBuffer q_;
-  HugeBuffer out_;
+  DeviceBuffer q_;
+  DeviceBuffer out_;
   Plan plan_;
   Work work_;
   AttendArgs args_;

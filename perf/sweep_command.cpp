@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "perf/context_pool.hpp"
+#include "perf/cuda_device.hpp"
 #include "perf/named_masks.hpp"
 #include "perf/parse.hpp"
 #include "perf/progress.hpp"
@@ -93,6 +94,7 @@ SweepLists parse_lists(const SweepOptions& options) {
   if (!options.score.empty()) lists.scores = parse_scores(options.score);
   lists.ragged = parse_value_list("--ragged", options.ragged, {.min = 0});
   lists.threads = {std::max<int64_t>(1, std::thread::hardware_concurrency())};
+  if (options.backend == kCudaBackend) lists.threads = {1};
   if (!options.threads.empty()) {
     lists.threads = parse_value_list("--threads", options.threads, {.max = 1024});
   }
@@ -118,11 +120,25 @@ SweepSettings parse_settings(const SweepOptions& options) {
   settings.cold = options.cache == "cold";
   settings.repeat.noise = options.noise_percent / 100.0;
   settings.repeat.max_seconds = options.max_seconds;
-  settings.cold_rule = cold_rule_here();
-  if (!options.rotation.empty()) {
-    settings.cold_rule.rotation_bytes = parse_count("--rotation", options.rotation);
-  }
   return settings;
+}
+
+ColdRule parse_cold_rule(const SweepOptions& options, const MeasuredDevice& device) {
+  ColdRule rule = cold_rule_of(device);
+  if (!options.rotation.empty()) rule.rotation_bytes = parse_count("--rotation", options.rotation);
+  return rule;
+}
+
+/// Options that are of the CPU, and combinations that the CUDA backend lacks with any GPU.
+void leave_out_for_cuda(const SweepOptions& options, std::vector<SweepCase>& cases,
+                        std::vector<std::string>& skipped) {
+  if (!options.threads.empty()) throw BadInput("--threads is of the CPU, --backend cuda has none");
+  if (!options.isa.empty()) throw BadInput("--isa is of the CPU, --backend cuda has none");
+  std::erase_if(cases, [&](const SweepCase& c) {
+    const std::string lacks = cuda_lacks({c.dtype, c.layout, c.head_dim, c.head_dim_v});
+    if (!lacks.empty()) skipped.push_back(describe(c) + ": " + lacks);
+    return !lacks.empty();
+  });
 }
 
 /// Makes all contexts before anything is measured, so that a wrong name costs nothing.
@@ -161,9 +177,10 @@ Status measure_case(const SweepCase& sweep_case, SweepRunner& runner, Context& c
 }
 
 SweepOutcome measure_all(const std::vector<SweepCase>& cases, const SweepSettings& settings,
-                         ContextPool& contexts, CommandIo& io, Report& report) {
+                         MeasuredDevice& device, ContextPool& contexts, CommandIo& io,
+                         Report& report) {
   SweepOutcome outcome;
-  SweepRunner runner(settings);
+  SweepRunner runner(settings, device);
   Progress progress(io.err, io.show_progress, static_cast<int64_t>(cases.size()));
   for (const SweepCase& sweep_case : cases) {
     const auto done = static_cast<int64_t>(report.rows.size() + outcome.skipped);
@@ -193,10 +210,14 @@ SweepOutcome measure_all(const std::vector<SweepCase>& cases, const SweepSetting
 
 int run_sweep(const SweepOptions& options, CommandIo& io) {
   const SweepLists lists = parse_lists(options);
-  const SweepSettings settings = parse_settings(options);
+  SweepSettings settings = parse_settings(options);
   std::vector<std::string> skipped;
-  const std::vector<SweepCase> cases = expand(lists, static_cast<float>(options.softcap), skipped);
+  std::vector<SweepCase> cases = expand(lists, static_cast<float>(options.softcap), skipped);
+  const bool cuda = options.backend == kCudaBackend;
+  if (cuda) leave_out_for_cuda(options, cases, skipped);
   if (cases.empty()) throw BadInput("nothing to measure: " + skipped.front());
+  const std::unique_ptr<MeasuredDevice> device = open_device(options.backend);
+  settings.cold_rule = parse_cold_rule(options, *device);
   ContextPool contexts(options.backend);
   make_contexts(lists, contexts);
   ReportOutput output(options.output, io.out);
@@ -206,8 +227,9 @@ int run_sweep(const SweepOptions& options, CommandIo& io) {
   Context* context = nullptr;
   (void)contexts.get(cases.front().threads, cases.front().isa, context);
   report.environment = sweep_environment(*context, settings);
+  if (cuda) report.environment.push_back({"device", "device", device->name()});
   report.columns = sweep_columns(cases);
-  const SweepOutcome outcome = measure_all(cases, settings, contexts, io, report);
+  const SweepOutcome outcome = measure_all(cases, settings, *device, contexts, io, report);
   if (report.rows.empty() && outcome.skipped == cases.size()) return kExitBadInput;
   if (outcome.stopped.code() == Code::kCancelled) {
     report.notes.push_back(
@@ -256,7 +278,7 @@ void add_run_options(CLI::App& app, SweepOptions& o) {
   app.add_option("--threads", o.threads, "threads of the library [all]")->type_name("LIST");
   app.add_option("--isa", o.isa, "baseline, avx2, avx512 [ATTNRT_ISA, else the best here]")
       ->type_name("LIST");
-  app.add_option("--backend", o.backend, "cpu or reference [cpu]")->type_name("NAME");
+  app.add_option("--backend", o.backend, "cpu, reference or cuda [cpu]")->type_name("NAME");
   app.add_option("--cache", o.cache,
                  "cold: copies of K and V in turn; hot: the same every time [cold]")
       ->type_name("NAME");

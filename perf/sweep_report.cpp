@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <string>
 
+#include "perf/cuda_device.hpp"
 #include "perf/environment.hpp"
 
 namespace attnrt::perf {
@@ -137,7 +138,7 @@ std::vector<Value> sweep_row(const SweepCase& c, const SweepResult& r, bool cold
       int64_t{c.batch},
       int64_t{c.q_len},
       int64_t{c.kv_len},
-      int64_t{c.threads},
+      r.backend == kCudaBackend ? Value() : Value(int64_t{c.threads}),
       r.isa.empty() ? Value() : Value(r.isa),
       r.seconds.median * kMicro,
       r.seconds.p10 * kMicro,
@@ -153,11 +154,11 @@ std::vector<Value> sweep_row(const SweepCase& c, const SweepResult& r, bool cold
       planned ? Value(100.0 * sparsity_of(c, r.work)) : Value(),
       planned ? Value(r.work.flops / (2 * (int64_t{c.head_dim} + c.head_dim_v))) : Value(),
       limit_percent(r.limit, r.seconds.median),
-      std::string(r.limit.bound == Bound::kMemory ? "read" : r.arithmetic),
+      r.limit.bound == Bound::kMemory ? std::string("read") : r.arithmetic,
       r.read_rate * kGiga,
       r.flop_rate * kGiga,
       percent_or_nothing(r.huge_percent),
-      std::string(r.arithmetic),
+      r.arithmetic,
       r.limit.seconds * kMicro,
       r.backend,
       std::string(cold ? "cold" : "hot"),
@@ -165,7 +166,7 @@ std::vector<Value> sweep_row(const SweepCase& c, const SweepResult& r, bool cold
       r.rotation_bytes,
       r.work.kv_bytes,
       r.work.flops,
-      std::string(r.read_variant),
+      r.read_variant,
   };
 }
 

@@ -14,6 +14,7 @@
 #include "attnrt/runtime.hpp"
 #include "backends/cpu/cpu_family.hpp"
 #include "perf/context_pool.hpp"
+#include "perf/host_device.hpp"
 #include "perf/parse.hpp"
 #include "perf/progress.hpp"
 #include "perf/sweep_report.hpp"
@@ -128,7 +129,8 @@ Comparison parse_comparison(const TuneOptions& options, ContextPool& pool) {
 
 Status measure_rows(const Comparison& comparison, CommandIo& io, std::vector<TuneRow>& rows) {
   const std::vector<Context*>& contexts = comparison.contexts;
-  SweepRunner runner(comparison.settings);
+  HostDevice device;
+  SweepRunner runner(comparison.settings, device);
   Progress progress(io.err, io.show_progress, static_cast<int64_t>(comparison.row_counts.size()));
   for (const int64_t count : comparison.row_counts) {
     progress.update(static_cast<int64_t>(rows.size()), fmt::format("{} rows", count));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "attnrt/attnrt.hpp"
+#include "perf/cuda/probe.hpp"
 
 namespace attnrt::perf {
 namespace {

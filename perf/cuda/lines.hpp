@@ -27,11 +27,3 @@ struct AttnrtLine {
 int attnrt_line_time(const AttnrtLine* line, double* call_ms, double* read_ms, char* error,
                      size_t error_bytes);
 }
-
-namespace attnrt::perf {
-
-// probe.cu, on the default stream.
-void fill_bf16(void* data, int64_t elements, uint32_t seed);
-void read_all(const void* data, int64_t bytes, uint32_t* sink);
-
-}  // namespace attnrt::perf

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Filling caches with numbers of a plausible spread, and reading them as fast as memory allows.
-#include "perf/cuda/lines.hpp"
+// Filling caches with numbers of a plausible spread, reading them as fast as memory allows, and
+// multiplying as fast as tensor cores do.
+#include "perf/cuda/multiply.cuh"
+#include "perf/cuda/probe.hpp"
 
 namespace attnrt::perf {
 namespace {
@@ -26,6 +28,12 @@ __global__ void read_kernel(const uint4* data, int64_t count, uint32_t* sink) {
   if (sum == 0x12345678u) *sink = sum;  // so that the reads are not removed
 }
 
+template <class T>
+__global__ void __launch_bounds__(kMultiplyThreads)
+    multiply_kernel(int32_t iterations, float* sink) {
+  multiply_block<T>(iterations, sink);
+}
+
 constexpr unsigned kBlocks = 132 * 16;
 constexpr unsigned kThreads = 256;
 
@@ -37,6 +45,18 @@ void fill_bf16(void* data, int64_t elements, uint32_t seed) {
 
 void read_all(const void* data, int64_t bytes, uint32_t* sink) {
   read_kernel<<<kBlocks, kThreads>>>(static_cast<const uint4*>(data), bytes / 16, sink);
+}
+
+double multiply_all(bool bf16, int32_t num_sms, float* sink) {
+  // 16 warps a processor; about a millisecond, which dwarfs the launch.
+  constexpr int32_t kIterations = 8192;
+  const auto blocks = static_cast<unsigned>(num_sms) * 4;
+  if (bf16) {
+    multiply_kernel<cuda::BFloat16><<<blocks, kMultiplyThreads>>>(kIterations, sink);
+  } else {
+    multiply_kernel<cuda::Half><<<blocks, kMultiplyThreads>>>(kIterations, sink);
+  }
+  return static_cast<double>(multiply_flops(kIterations)) * blocks;
 }
 
 }  // namespace attnrt::perf

@@ -7,6 +7,9 @@
 #include <cstring>
 #include <vector>
 
+#include "perf/host_device.hpp"
+#include "tests/perf/stand_in_device.hpp"
+
 namespace attnrt::perf {
 namespace {
 
@@ -43,8 +46,9 @@ TEST_CASE("each call takes the next copy, and the first one after the last") {
       CAPTURE(to_string(dtype));
       const SweepCase c = case_of(layout, dtype);
       const KvRotation rotation(c, 3);
-      KvMemory memory;
-      SweepCall call(c, rotation, memory.get(rotation.total_bytes(), dtype));
+      HostDevice device;
+      KvMemory memory(device);
+      SweepCall call(c, rotation, memory.get(rotation.total_bytes(), dtype), device);
       REQUIRE(call.prepare().ok());
       ContextOptions options;
       options.backend = "reference";
@@ -64,6 +68,43 @@ TEST_CASE("each call takes the next copy, and the first one after the last") {
   }
 }
 
+TEST_CASE("on a device, results are those of the host, and lie there") {
+  const SweepCase c = case_of(KvLayout::kNHD, DType::kBF16);
+  const KvRotation rotation(c, 1);
+  Context context;
+  HostDevice host;
+  StandInDevice device;
+  KvMemory here(host);
+  KvMemory there(device);
+  SweepCall expected(c, rotation, here.get(rotation.total_bytes(), c.dtype), host);
+  SweepCall call(c, rotation, there.get(rotation.total_bytes(), c.dtype), device);
+  REQUIRE(expected.prepare().ok());
+  REQUIRE(call.prepare().ok());
+  REQUIRE(expected.attend(context, {}).ok());
+  REQUIRE(call.attend(context, {}).ok());
+  CHECK(output_of(call) == output_of(expected));
+  CHECK(device.has(call.args().q.data, 2 * 3 * 4 * 16 * 2));
+  CHECK(device.has(call.args().out.data, 2 * 3 * 4 * 8 * 2));
+  CHECK(device.has(call.args().kv.k, 2 * 21 * 2 * 16 * 2));
+}
+
+TEST_CASE("tensors on a device say so: a context of the CPU refuses them") {
+  const SweepCase c = case_of(KvLayout::kNHD, DType::kBF16);
+  const KvRotation rotation(c, 1);
+  StandInDevice device(Device::kCuda);
+  KvMemory memory(device);
+  SweepCall call(c, rotation, memory.get(rotation.total_bytes(), c.dtype), device);
+  REQUIRE(call.prepare().ok());
+  ContextOptions options;
+  options.backend = "cpu";
+  Context context;
+  REQUIRE(Context::create(options, context).ok());
+  CHECK(call.attend(context, {}).code() == Code::kUnsupported);
+  CHECK(call.args().q.device == Device::kCuda);
+  CHECK(call.args().out.device == Device::kCuda);
+  CHECK(call.args().kv.device == Device::kCuda);
+}
+
 TEST_CASE("ragged sequences have the plan of their lengths") {
   for (const KvLayout layout : {KvLayout::kNHD, KvLayout::kPacked}) {
     SweepCase c = case_of(layout, DType::kF32);
@@ -71,8 +112,9 @@ TEST_CASE("ragged sequences have the plan of their lengths") {
     c.ragged = 4;
     c.batch = 6;
     const KvRotation rotation(c, 2);
-    KvMemory memory;
-    SweepCall call(c, rotation, memory.get(rotation.total_bytes(), c.dtype));
+    HostDevice device;
+    KvMemory memory(device);
+    SweepCall call(c, rotation, memory.get(rotation.total_bytes(), c.dtype), device);
     const Status status = call.prepare();
     REQUIRE_MESSAGE(status.ok(), status.message());
     CHECK(call.plan().kv_bytes(c.dtype) == work_of(c).kv_bytes);
@@ -94,8 +136,9 @@ TEST_CASE("a mask and a score reach plan and call; work is what the mask leaves"
     c.mask = mask;
     c.score = score;
     const KvRotation rotation(c, 1);
-    KvMemory memory;
-    SweepCall call(c, rotation, memory.get(rotation.total_bytes(), c.dtype));
+    HostDevice device;
+    KvMemory memory(device);
+    SweepCall call(c, rotation, memory.get(rotation.total_bytes(), c.dtype), device);
     REQUIRE(call.prepare().ok());
     const Status status = call.attend(context, {});
     REQUIRE_MESSAGE(status.ok(), status.message());
@@ -115,7 +158,8 @@ TEST_CASE("a mask and a score reach plan and call; work is what the mask leaves"
 }
 
 TEST_CASE("memory is kept while it fits, and holds numbers of the dtype that was asked for") {
-  KvMemory memory;
+  HostDevice device;
+  KvMemory memory(device);
   std::byte* const first = memory.get(int64_t{3} << 20, DType::kF32);
   CHECK(memory.filled_bytes() == int64_t{3} << 20);
   CHECK(memory.get(int64_t{1} << 20, DType::kF32) == first);
@@ -132,9 +176,10 @@ TEST_CASE("memory is kept while it fits, and holds numbers of the dtype that was
 }
 
 TEST_CASE("what of it is on huge pages is reported") {
-  KvMemory memory;
+  HostDevice device;
+  KvMemory memory(device);
   (void)memory.get(int64_t{8} << 20, DType::kBF16);
-  const int64_t huge = memory.buffer().huge_bytes();
+  const int64_t huge = memory.huge_bytes();
   CHECK(huge >= 0);  // this system has /proc
   CHECK(huge <= int64_t{10} << 20);
   CHECK(huge % (int64_t{2} << 20) == 0);

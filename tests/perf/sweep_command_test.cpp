@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "perf/cli.hpp"
+#include "tests/perf/cuda_here.hpp"
 
 namespace attnrt::perf {
 namespace {
@@ -198,6 +199,38 @@ TEST_CASE("bad input ends with one line, exit code 2 and no report") {
     CHECK(outcome.out.empty());
     CAPTURE(outcome.err);
     CHECK(outcome.err.find(refusal.text) != std::string::npos);
+    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+  }
+}
+
+TEST_CASE("--backend cuda: what it lacks is refused by name, with or without a GPU") {
+  const Refusal refusals[] = {
+      {{"--dtype", "f32"}, "not f32"},
+      {{"--layout", "packed16"}, "not packed16"},
+      {{"--head-dim", "576"}, "head dims up to 256"},
+      {{"--threads", "2"}, "--threads is of the CPU"},
+      {{"--isa", "avx2"}, "--isa is of the CPU"},
+  };
+  for (const Refusal& refusal : refusals) {
+    std::vector<std::string> options = refusal.options;
+    options.insert(options.end(), {"--backend", "cuda"});
+    const Outcome outcome = sweep(options);
+    CAPTURE(outcome.err);
+    CHECK(outcome.exit_code == kExitBadInput);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err.find(refusal.text) != std::string::npos);
+    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+  }
+}
+
+TEST_CASE("--backend cuda without a GPU is one line that says why, exit code 2 and no report") {
+  if (cuda_is_here()) return;
+  for (const char* dtypes : {"bf16", "bf16,f32"}) {
+    const Outcome outcome = sweep({"--backend", "cuda", "--dtype", dtypes});
+    CAPTURE(outcome.err);
+    CHECK(outcome.exit_code == kExitBadInput);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err.starts_with("attnrt-perf: --backend is 'cuda'"));
     CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
   }
 }

@@ -51,6 +51,28 @@ SweepResult made_result() {
   return result;
 }
 
+TEST_CASE("a row of a GPU has its instruction as limit, and no threads, huge pages or lost CPU") {
+  SweepResult result = made_result();
+  result.backend = "cuda";
+  result.isa = "none";
+  result.huge_percent = -1;
+  result.lost_share = -1.0;
+  result.arithmetic = "bf16 mma.sync";
+  result.flop_rate = 10e9;
+  result.limit = limit_of(result.work, {result.read_rate, result.flop_rate});
+  const std::vector<Column> columns = sweep_columns({made_case()});
+  const std::vector<Value> row = sweep_row(made_case(), result, true);
+  REQUIRE(row.size() == columns.size());
+  const auto value = [&](const char* key) { return row[index_of(columns, key)]; };
+  for (const char* key : {"threads", "huge_page_percent", "cpu_lost_percent"}) {
+    CAPTURE(key);
+    CHECK(std::holds_alternative<std::monostate>(value(key)));
+  }
+  CHECK(std::get<std::string>(value("limited_by")) == "bf16 mma.sync");
+  CHECK(std::get<double>(value("limit_us")) == doctest::Approx(6400.0));
+  CHECK(std::get<std::string>(value("backend")) == "cuda");
+}
+
 TEST_CASE("values stand under their columns, in the units that the keys say") {
   const SweepCase c = made_case();
   const std::vector<Column> columns = sweep_columns({c});

@@ -10,6 +10,8 @@
 
 #include "attnrt/attention.hpp"
 #include "perf/cli.hpp"
+#include "perf/host_device.hpp"
+#include "tests/perf/stand_in_device.hpp"
 
 namespace attnrt::perf {
 namespace {
@@ -45,7 +47,8 @@ Status measure(const SweepSettings& settings, const SweepCase& c, SweepResult& r
   std::ostringstream out;
   std::ostringstream err;
   const CommandIo io{out, err, stop, false};
-  SweepRunner runner(settings);
+  HostDevice device;
+  SweepRunner runner(settings, device);
   return runner.measure(c, context, io, result);
 }
 
@@ -101,7 +104,8 @@ TEST_CASE("cases and contexts take turns, each with a limit of its own") {
   REQUIRE(Context::create(options, best).ok());
   std::ostringstream out;
   const CommandIo io{out, out, {}, false};
-  SweepRunner runner(quick(true));
+  HostDevice device;
+  SweepRunner runner(quick(true), device);
   const SweepEntry entries[] = {{shape, best}, {longer, best}, {shape, baseline}};
   std::vector<SweepResult> results;
   const Status status = runner.measure_together(entries, io, results);
@@ -132,6 +136,35 @@ TEST_CASE("ragged sequences, in pages and without") {
   }
 }
 
+TEST_CASE("a device has its own memory, times and limits, and the host's waiting says nothing") {
+  Context context;
+  ContextOptions options;
+  options.num_threads = 1;
+  REQUIRE(Context::create(options, context).ok());
+  std::ostringstream out;
+  const CommandIo io{out, out, {}, false};
+  StandInDevice device;
+  SweepResult result;
+  {
+    SweepRunner runner(quick(true), device);
+    const Status status = runner.measure(tiny_case(), context, io, result);
+    REQUIRE_MESSAGE(status.ok(), status.message());
+  }
+  CHECK(device.copied_in > static_cast<size_t>(2 * result.copies * result.work.kv_bytes));
+  CHECK(device.timed_regions > result.repeats);
+  CHECK(result.read_rate == StandInDevice::kReadRate);
+  CHECK(result.flop_rate == StandInDevice::kMultiplyRate);
+  CHECK(result.read_variant == "loads");
+  CHECK(result.arithmetic == "products");
+  CHECK(result.limit.seconds ==
+        limit_of(result.work, {StandInDevice::kReadRate, StandInDevice::kMultiplyRate}).seconds);
+  CHECK(result.lost_share < 0.0);
+  CHECK(result.huge_percent == -1);
+  const ColdRule rule = cold_rule_of(device);
+  CHECK(rule.llc_bytes == device.cache_bytes());
+  CHECK(rule.budget_bytes == device.free_bytes() / 5 * 2);
+}
+
 TEST_CASE("a stop request ends a row") {
   std::stop_source stop;
   stop.request_stop();
@@ -149,7 +182,8 @@ TEST_CASE("what the library refuses comes back as it is") {
 TEST_CASE("one runner measures rows of different dtypes, sizes and threads") {
   std::ostringstream out;
   const CommandIo io{out, out, {}, false};
-  SweepRunner runner(quick(true));
+  HostDevice device;
+  SweepRunner runner(quick(true), device);
   for (const int32_t threads : {1, 2}) {
     ContextOptions options;
     options.num_threads = threads;
