@@ -60,6 +60,40 @@ inline void fold(State& total, float* total_acc, const State& next, const float*
   fold_values<Isa>(total_acc, a, acc, b, n);
 }
 
+// States of rows one after the other; arrays go on for a vector.
+struct StateRows {
+  float *ref, *sum, *acc;
+};
+
+// fold of up to a vector of rows with `stride` floats of acc each, which are padded to whole lines:
+// the same bits, and two exponentials for all of them instead of for each.
+template <class Isa>
+inline void fold_rows(const StateRows& total, const StateRows& next, int32_t count,
+                      int64_t stride) {
+  using Vec = typename Isa::Vec;
+  alignas(64) float a[Isa::kLanes];
+  alignas(64) float b[Isa::kLanes];
+  const Vec old = Vec::load_unaligned(total.ref);
+  const Vec more = Vec::load_unaligned(next.ref);
+  const Vec ref = xsimd::select(old > more, old, more);
+  Isa::exp(old - ref).store_aligned(a);
+  Isa::exp(more - ref).store_aligned(b);
+  alignas(64) float refs[Isa::kLanes];
+  ref.store_aligned(refs);
+  for (int32_t i = 0; i < count; ++i) {
+    if (next.sum[i] == 0.0f) continue;
+    const float* acc = next.acc + i * stride;
+    const bool first = total.sum[i] == 0.0f;
+    total.sum[i] = first ? next.sum[i] : total.sum[i] * a[i] + next.sum[i] * b[i];
+    total.ref[i] = first ? next.ref[i] : refs[i];
+    if (first) {
+      copy_floats(total.acc + i * stride, acc, static_cast<int32_t>(stride));
+    } else {
+      fold_values<Isa>(total.acc + i * stride, a[i], acc, b[i], static_cast<int32_t>(stride));
+    }
+  }
+}
+
 // Which of two NaNs an operation hands on depends on the order of its operands, which is the
 // compiler's choice and not the same for every tile height: results have one NaN.
 inline float one_nan(float x) { return x == x ? x : __builtin_nanf(""); }
