@@ -10,11 +10,12 @@
 #include <cmath>
 #include <cstring>
 
-#include "perf/huge_buffer.hpp"
-#include "perf/probe_dispatch.hpp"
+#include "perf/cuda_device.hpp"
+#include "perf/products.hpp"
 #include "perf/progress.hpp"
 #include "perf/random.hpp"
 #include "perf/replay_limits.hpp"
+#include "perf/replay_memory.hpp"
 #include "perf/row_check.hpp"
 #include "perf/token_source.hpp"
 
@@ -27,13 +28,39 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// Tokens.
+int64_t largest_step(const ReplayOptions& options) {
+  return int64_t{options.scheduling.chunk} + int64_t{options.scheduling.max_batch};
+}
+
+// Of a tensor with a row for every token of a step.
+size_t step_bytes(const ReplayOptions& options, int64_t heads, int64_t dim) {
+  return static_cast<size_t>(largest_step(options) * heads * dim * size_of(options.dtype));
+}
+
+std::vector<float> make_sinks(const ReplayOptions& options) {
+  const AttentionSpec& spec = options.model.shape();
+  std::vector<float> sinks(static_cast<size_t>(spec.has_sinks ? spec.num_heads_q : 0));
+  Random random(options.seed);
+  for (float& sink : sinks) sink = static_cast<float>(random.normal());
+  return sinks;
+}
+
+// Those of the ALiBi paper: 2^(-8 (h + 1) / heads).
+std::vector<float> make_slopes(const AttentionSpec& spec) {
+  std::vector<float> slopes(static_cast<size_t>(spec.has_alibi ? spec.num_heads_q : 0));
+  for (size_t head = 0; head < slopes.size(); ++head) {
+    slopes[head] =
+        std::exp2(-8.0f * static_cast<float>(head + 1) / static_cast<float>(spec.num_heads_q));
+  }
+  return slopes;
+}
+
 TokenSource::Shape token_shape(const ReplayOptions& options) {
   const AttentionSpec& spec = options.model.shape();
-  const int64_t largest_step =
-      int64_t{options.scheduling.chunk} + int64_t{options.scheduling.max_batch};
   return {options.dtype, int64_t{spec.num_heads_kv} * spec.head_dim,
           int64_t{spec.num_heads_kv} * spec.head_dim_v,
-          largest_step * spec.num_heads_q * spec.head_dim};
+          largest_step(options) * spec.num_heads_q * spec.head_dim};
 }
 
 /// Tokens that a trace feeds through attention: the rows of q of one layer.
@@ -43,28 +70,22 @@ int64_t total_query_tokens(const Trace& trace) {
   return tokens;
 }
 
-/// K and V of one layer.
-struct LayerCache {
-  HugeBuffer k, v;
-};
-
 class Engine {
  public:
-  Engine(const Trace& trace, const ReplayOptions& options, Context& context, CommandIo& io);
+  Engine(const Trace& trace, const ReplayOptions& options, Context& context, MeasuredDevice& device,
+         CommandIo& io);
   ReplayResult run();
 
  private:
   bool run_step();
-  void touch_new_pages();
   Status plan_step(PhaseSeconds& phases);
   Status run_layer(int32_t layer, PhaseSeconds& phases, AttendWork& work);
   void make_tokens(int32_t layer);
+  [[nodiscard]] const void* step_q(int32_t layer);
+  void check_layer(int32_t layer, const AttendArgs& args);
   void book_step(const PhaseSeconds& phases, const AttendWork& work);
   void measure_limits();
   void finish();
-  [[nodiscard]] int64_t k_columns() const;
-  [[nodiscard]] int64_t v_columns() const;
-  [[nodiscard]] KvView cache_view(int32_t layer) const;
   [[nodiscard]] SequenceBatch sequence_batch() const;
   [[nodiscard]] int64_t kv_bytes(const Plan& plan) const;
 
@@ -72,85 +93,47 @@ class Engine {
   const ReplayOptions& options_;
   const AttentionSpec& shape_;
   Context& context_;
+  MeasuredDevice& device_;
   CommandIo& io_;
   Scheduler scheduler_;
   TokenSource source_;
   RowCheck check_;
   Progress progress_;
-  std::vector<LayerCache> caches_;
+  ReplayCaches caches_;
   std::vector<Plan> plans_;  // one per kind of layer
   StepBatch step_;
   int64_t step_number_ = 0;
-  int32_t touched_pages_ = 0;
   std::vector<Work> calls_;  // of attend
-  std::vector<std::byte> new_k_, new_v_;
-  HugeBuffer out_;
-  std::vector<float> lse_, sinks_, slopes_;
+  SharedBuffer new_k_, new_v_, out_, lse_;
+  DeviceBuffer q_;  // unused on the host: the source's rows serve
+  SharedFloats sinks_, slopes_;
   ReplayResult result_;
 };
 
-Engine::Engine(const Trace& trace, const ReplayOptions& options, Context& context, CommandIo& io)
+Engine::Engine(const Trace& trace, const ReplayOptions& options, Context& context,
+               MeasuredDevice& device, CommandIo& io)
     : trace_(trace),
       options_(options),
       shape_(options.model.shape()),
       context_(context),
+      device_(device),
       io_(io),
       scheduler_(trace.requests, options.scheduling),
       source_(token_shape(options), options.seed),
       check_(options.check_rows, total_query_tokens(trace) * options.layers, options.seed,
              options.model.v_is_k_prefix),
       progress_(io.err, io.show_progress, total_query_tokens(trace)),
-      plans_(options.model.kinds.size()) {
-  const int64_t rows = source_.shape().q_elements / shape_.head_dim;  // tokens x query heads
-  const int64_t element_bytes = size_of(options.dtype);
-  const int64_t keys = int64_t{options.scheduling.num_pages} * options.scheduling.page_size;
-  caches_.resize(static_cast<size_t>(options.layers));
-  for (LayerCache& cache : caches_) {
-    cache.k = HugeBuffer(static_cast<size_t>(keys * k_columns() * element_bytes));
-    cache.v = HugeBuffer(static_cast<size_t>(keys * v_columns() * element_bytes));
-  }
-  out_ = HugeBuffer(static_cast<size_t>(rows * shape_.head_dim_v * element_bytes));
-  lse_.resize(static_cast<size_t>(rows));
-  Random random(options.seed);
-  for (int32_t head = 0; head < shape_.num_heads_q; ++head) {
-    if (shape_.has_sinks) sinks_.push_back(static_cast<float>(random.normal()));
-    // The slopes of the ALiBi paper: 2^(-8 (h + 1) / heads).
-    if (shape_.has_alibi)
-      slopes_.push_back(
-          std::exp2(-8.0f * static_cast<float>(head + 1) / static_cast<float>(shape_.num_heads_q)));
-  }
+      caches_(options, device),
+      plans_(options.model.kinds.size()),
+      new_k_(device, step_bytes(options, shape_.num_heads_kv, shape_.head_dim)),
+      new_v_(device, step_bytes(options, shape_.num_heads_kv, shape_.head_dim_v)),
+      out_(device, step_bytes(options, shape_.num_heads_q, shape_.head_dim_v)),
+      lse_(device, static_cast<size_t>(largest_step(options) * shape_.num_heads_q) * sizeof(float)),
+      sinks_(device, make_sinks(options)),
+      slopes_(device, make_slopes(shape_)) {
+  if (device.host_memory()) return;
+  q_ = DeviceBuffer(device, step_bytes(options, shape_.num_heads_q, shape_.head_dim));
 }
-
-// Elements of a key in the memory of K and in that of V: packed16 has both in one.
-int64_t Engine::k_columns() const {
-  if (options_.layout != KvLayout::kPacked16) return source_.shape().k_elements;
-  return packed16_bytes(options_.dtype, 1, 16, shape_.num_heads_kv, shape_.head_dim,
-                        shape_.head_dim_v) /
-         16 / size_of(options_.dtype);
-}
-
-int64_t Engine::v_columns() const {
-  const bool apart = options_.layout != KvLayout::kPacked16 && !options_.model.v_is_k_prefix;
-  return apart ? source_.shape().v_elements : 0;
-}
-
-KvView Engine::cache_view(int32_t layer) const {
-  const LayerCache& cache = caches_[static_cast<size_t>(layer)];
-  const SchedulerOptions& scheduling = options_.scheduling;
-  if (options_.model.v_is_k_prefix) {
-    return KvView::mla(cache.k.data(), options_.dtype, scheduling.num_pages, scheduling.page_size,
-                       shape_.head_dim, shape_.head_dim_v);
-  }
-  if (options_.layout == KvLayout::kPacked16) {
-    return KvView::packed16(cache.k.data(), options_.dtype, scheduling.num_pages,
-                            scheduling.page_size, shape_.num_heads_kv, shape_.head_dim,
-                            shape_.head_dim_v);
-  }
-  return KvView::paged(cache.k.data(), cache.v.data(), options_.dtype, options_.layout,
-                       scheduling.num_pages, scheduling.page_size, shape_.num_heads_kv,
-                       shape_.head_dim, shape_.head_dim_v);
-}
-
 SequenceBatch Engine::sequence_batch() const {
   SequenceBatch batch;
   batch.cu_seqlens_q = step_.cu_seqlens_q;
@@ -186,28 +169,39 @@ void Engine::make_tokens(int32_t layer) {
   const auto element_bytes = static_cast<size_t>(size_of(options_.dtype));
   const size_t k_bytes = static_cast<size_t>(source_.shape().k_elements) * element_bytes;
   const size_t v_bytes = static_cast<size_t>(source_.shape().v_elements) * element_bytes;
-  new_k_.resize(static_cast<size_t>(step_.total_q()) * k_bytes);
-  new_v_.resize(static_cast<size_t>(step_.total_q()) * v_bytes);
   size_t token = 0;
   for (size_t b = 0; b < step_.requests.size(); ++b) {
     for (int32_t at = step_.cache_seqlens[b]; at < step_.seqused_k[b]; ++at, ++token) {
-      std::memcpy(&new_k_[token * k_bytes], source_.k_row(layer, step_.requests[b], at), k_bytes);
+      std::memcpy(new_k_.host() + token * k_bytes, source_.k_row(layer, step_.requests[b], at),
+                  k_bytes);
       if (options_.model.v_is_k_prefix) continue;
-      std::memcpy(&new_v_[token * v_bytes], source_.v_row(layer, step_.requests[b], at), v_bytes);
+      std::memcpy(new_v_.host() + token * v_bytes, source_.v_row(layer, step_.requests[b], at),
+                  v_bytes);
     }
   }
+  new_k_.to_device(token * k_bytes);
+  if (!options_.model.v_is_k_prefix) new_v_.to_device(token * v_bytes);
+}
+
+const void* Engine::step_q(int32_t layer) {
+  const std::byte* const q = source_.q(layer, step_number_);
+  if (device_.host_memory()) return q;
+  const int64_t elements = int64_t{step_.total_q()} * shape_.num_heads_q * shape_.head_dim;
+  device_.copy_in(q_.data(), q, static_cast<size_t>(elements * size_of(options_.dtype)));
+  return q_.data();
 }
 
 Status Engine::run_layer(int32_t layer, PhaseSeconds& phases, AttendWork& work) {
   make_tokens(layer);
   const int64_t tokens = step_.total_q();
-  const void* q = source_.q(layer, step_number_);
+  const void* q = step_q(layer);
   AppendArgs append;
   append.k = dense_tensor(static_cast<const void*>(new_k_.data()), options_.dtype, tokens,
                           shape_.num_heads_kv, shape_.head_dim);
   append.v = dense_tensor(static_cast<const void*>(new_v_.data()), options_.dtype, tokens,
                           shape_.num_heads_kv, shape_.head_dim_v);
-  append.kv = cache_view(layer);
+  append.kv = caches_.view(layer);
+  append.k.device = append.v.device = device_.device();
   append.cu_seqlens_new = step_.cu_seqlens_q;
   append.cache_seqlens = step_.cache_seqlens;
   append.block_table = sequence_batch().block_table;
@@ -216,20 +210,19 @@ Status Engine::run_layer(int32_t layer, PhaseSeconds& phases, AttendWork& work) 
   attend_args.kv = append.kv;
   attend_args.out = dense_tensor(static_cast<void*>(out_.data()), options_.dtype, tokens,
                                  shape_.num_heads_q, shape_.head_dim_v);
-  attend_args.lse.data = lse_.data();
-  attend_args.alibi_slopes = slopes_;
-  attend_args.sinks = sinks_;
+  attend_args.q.device = attend_args.out.device = device_.device();
+  attend_args.lse.data = reinterpret_cast<float*>(lse_.data());
+  attend_args.alibi_slopes = slopes_.data();
+  attend_args.sinks = sinks_.data();
   attend_args.stop = io_.stop;
   attend_args.stats = &result_.workers;
   const Plan& plan = plans_[static_cast<size_t>(layer) % plans_.size()];
 
-  Clock::time_point start = Clock::now();
-  Status status = append_kv(context_, append);
-  phases.append += seconds_since(start);
+  if (options_.before_calls) options_.before_calls(append, attend_args);
+  Status status;
+  phases.append += device_.timed([&] { status = append_kv(context_, append); });
   if (!status.ok()) return status;
-  start = Clock::now();
-  status = attend(context_, plan, attend_args);
-  const double seconds = seconds_since(start);
+  const double seconds = device_.timed([&] { status = attend(context_, plan, attend_args); });
   if (!status.ok()) return status;
   phases.attend += seconds;
   // Two operations per multiply-add, for q . k and for p * v.
@@ -237,15 +230,30 @@ Status Engine::run_layer(int32_t layer, PhaseSeconds& phases, AttendWork& work) 
   work += {seconds, kv_bytes(plan), static_cast<double>(flops)};
   calls_.push_back({kv_bytes(plan), flops});
 
-  if (options_.after_attend) options_.after_attend(step_number_, attend_args.out);
-  const AttentionSpec& spec = options_.model.kind_of(layer).spec;
-  const bool cpu = context_.backend() == "cpu";
-  const bool dot =
-      cpu && products_of(context_.isa(), spec.arithmetic, options_.dtype) == Products::kBf16Dot;
-  check_.check({spec, step_, step_number_, layer, attend_args.out, lse_.data(), sinks_, slopes_,
-                dot ? reference::Weights::kBFloat16 : reference::Weights::kFloat32},
-               source_);
+  check_layer(layer, attend_args);
   return {};
+}
+
+void Engine::check_layer(int32_t layer, const AttendArgs& args) {
+  TensorView out = args.out;
+  out.data = out_.host();
+  out.device = Device::kCpu;
+  if (options_.check_rows > 0 || options_.after_attend) {
+    const int64_t rows = out.shape[0] * out.shape[1];
+    out_.to_host(static_cast<size_t>(rows * out.shape[2] * size_of(out.dtype)));
+    lse_.to_host(static_cast<size_t>(rows) * sizeof(float));
+  }
+  if (options_.after_attend) options_.after_attend(step_number_, out);
+  const AttentionSpec& spec = options_.model.kind_of(layer).spec;
+  const std::string_view backend = context_.backend();
+  // The CUDA backend rounds weights to 16 bits, always.
+  const bool rounds = backend == kCudaBackend ||
+                      (backend == "cpu" && products_of(context_.isa(), spec.arithmetic,
+                                                       options_.dtype) == Products::kBf16Dot);
+  check_.check(
+      {spec, step_, step_number_, layer, out, reinterpret_cast<float*>(lse_.host()), sinks_.host(),
+       slopes_.host(), rounds ? reference::Weights::kBFloat16 : reference::Weights::kFloat32},
+      source_);
 }
 
 void Engine::book_step(const PhaseSeconds& phases, const AttendWork& work) {
@@ -269,23 +277,6 @@ void Engine::book_step(const PhaseSeconds& phases, const AttendWork& work) {
   result_.padding.padded_pairs += cost.padded_pairs;
 }
 
-/// An engine touches its cache when it starts. This one does it when a page is used for the first
-/// time, outside of every measurement, so that a large cache costs nothing until it is needed.
-void Engine::touch_new_pages() {
-  const int32_t peak = scheduler_.pages().peak();
-  const int64_t page_bytes = options_.scheduling.page_size * size_of(options_.dtype);
-  for (const LayerCache& cache : caches_) {
-    const auto touch = [&](const HugeBuffer& buffer, int64_t elements) {
-      const int64_t stride = page_bytes * elements;
-      std::memset(buffer.data() + touched_pages_ * stride, 0,
-                  static_cast<size_t>((peak - touched_pages_) * stride));
-    };
-    touch(cache.k, k_columns());
-    if (v_columns() > 0) touch(cache.v, v_columns());
-  }
-  touched_pages_ = peak;
-}
-
 /// False when the run is over: interrupted, or the library failed.
 bool Engine::run_step() {
   PhaseSeconds phases;
@@ -293,7 +284,7 @@ bool Engine::run_step() {
   Clock::time_point start = Clock::now();
   scheduler_.begin_step(step_);
   phases.schedule = seconds_since(start);
-  touch_new_pages();
+  caches_.touch_pages(scheduler_.pages().peak());
   Status status = plan_step(phases);
   for (int32_t layer = 0; status.ok() && layer < options_.layers; ++layer) {
     if (io_.stop.stop_requested()) return false;
@@ -316,13 +307,9 @@ bool Engine::run_step() {
 
 /// Reads the first layer's K where it lies, so the probe meets the pages that attention met.
 void Engine::measure_limits() {
-  if (calls_.empty() || context_.backend() != "cpu") return;
-  const int64_t bytes = int64_t{touched_pages_} * options_.scheduling.page_size * k_columns() *
-                        size_of(options_.dtype);
-  const Products products = products_of(context_.isa(), shape_.arithmetic, options_.dtype);
-  const MultiplyLoop& loop = multiply_loop(context_.isa(), products);
-  result_.rates = measure_rates({caches_.front().k.data(), static_cast<size_t>(bytes)},
-                                context_.num_threads(), loop);
+  if (calls_.empty() || context_.backend() == "reference") return;
+  result_.rates = measure_rates(device_, caches_.touched(), context_, options_.dtype);
+  if (result_.rates.read_bytes_per_second == 0.0) return;
   result_.limit_seconds = limit_seconds(calls_, result_.rates);
 }
 
@@ -336,12 +323,7 @@ void Engine::finish() {
   result_.pages_in_use = pages.used();
   result_.cache_bytes = int64_t{pages.peak()} * options_.scheduling.page_size *
                         options_.model.token_bytes(options_.dtype) * options_.layers;
-  for (const LayerCache& cache : caches_) {
-    for (const HugeBuffer* buffer : {&cache.k, &cache.v}) {
-      const int64_t bytes = buffer->huge_bytes();
-      result_.huge_bytes = bytes < 0 || result_.huge_bytes < 0 ? -1 : result_.huge_bytes + bytes;
-    }
-  }
+  result_.huge_bytes = caches_.huge_bytes();
   result_.rows_checked = check_.checked();
   result_.rows_failed = check_.failed();
   result_.worst_out = check_.worst_out();
@@ -366,7 +348,7 @@ ReplayResult Engine::run() {
 }  // namespace
 
 ReplayResult replay(const Trace& trace, const ReplayOptions& options, Context& context,
-                    CommandIo& io) {
+                    MeasuredDevice& device, CommandIo& io) {
   if (options.model.v_is_k_prefix && options.layout != KvLayout::kNHD) {
     throw BadInput(fmt::format("--layout is '{}'; model {} keeps one row per key: nhd only",
                                to_string(options.layout), options.model.name));
@@ -375,7 +357,7 @@ ReplayResult replay(const Trace& trace, const ReplayOptions& options, Context& c
     throw BadInput(fmt::format("--page-size is {}; packed16 pages hold a multiple of 16 keys",
                                options.scheduling.page_size));
   }
-  return Engine(trace, options, context, io).run();
+  return Engine(trace, options, context, device, io).run();
 }
 
 }  // namespace attnrt::perf

@@ -10,6 +10,7 @@
 #include "attnrt/attention.hpp"
 #include "perf/cli.hpp"
 #include "perf/limits.hpp"
+#include "perf/measured_device.hpp"
 #include "perf/models.hpp"
 #include "perf/scheduler.hpp"
 #include "perf/traces.hpp"
@@ -24,6 +25,9 @@ struct ReplayOptions {
   SchedulerOptions scheduling;
   uint64_t seed = 1;
   int64_t check_rows = 0;
+
+  /// Called with what every layer's calls are given. For tests.
+  std::function<void(const AppendArgs& append, const AttendArgs& attend)> before_calls;
 
   /// Called with every layer's output before it is checked. For tests: may spoil it, may ask the
   /// command to stop.
@@ -85,8 +89,9 @@ struct ReplayResult {
 };
 
 /// Always returns what was measured, also when it was interrupted or the library failed. Throws
-/// BadInput if the trace cannot run with these options.
+/// BadInput if the trace cannot run with these options. `device` is where the context's backend
+/// works.
 ReplayResult replay(const Trace& trace, const ReplayOptions& options, Context& context,
-                    CommandIo& io);
+                    MeasuredDevice& device, CommandIo& io);
 
 }  // namespace attnrt::perf

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "perf/cuda_device.hpp"
 #include "perf/environment.hpp"
 #include "perf/models.hpp"
 #include "perf/parse.hpp"
@@ -147,7 +148,7 @@ void add_engine_options(CLI::App& app, ReplayWords& words) {
   app.add_option("--isa", words.isa, "baseline, avx2 or avx512 [ATTNRT_ISA, else the best here]")
       ->type_name("NAME")
       ->group(group);
-  app.add_option("--backend", words.backend, "cpu or reference [cpu]")
+  app.add_option("--backend", words.backend, "cpu, reference or cuda [cpu]")
       ->type_name("NAME")
       ->group(group);
 }
@@ -164,9 +165,10 @@ int64_t most_useful_pages(const Trace& trace, const ReplayWords& words) {
                          int64_t{0});
 }
 
-int32_t choose_pages(const Trace& trace, const ReplayWords& words, const ReplayOptions& options) {
+int32_t choose_pages(const Trace& trace, const ReplayWords& words, const ReplayOptions& options,
+                     int64_t free_bytes) {
   if (words.kv_pages != 0) return static_cast<int32_t>(words.kv_pages);
-  const auto available = static_cast<double>(available_memory_bytes());
+  const auto available = static_cast<double>(free_bytes);
   double budget = words.kv_gib * kGibi;
   if (words.kv_gib == 0.0) {
     budget = kDefaultCacheGib * kGibi;
@@ -186,14 +188,14 @@ int32_t choose_pages(const Trace& trace, const ReplayWords& words, const ReplayO
 }
 
 /// q and out of the largest step; a typing error in --chunk must not bring the machine down.
-void check_step_memory(const ReplayOptions& options) {
+void check_step_memory(const ReplayOptions& options, int64_t free_bytes) {
   const AttentionSpec& spec = options.model.shape();
   const double rows =
       (static_cast<double>(options.scheduling.chunk) + options.scheduling.max_batch) *
       spec.num_heads_q;
   const double bytes = rows * (static_cast<double>(spec.head_dim) + spec.head_dim_v + 2.0) *
                        static_cast<double>(size_of(options.dtype));
-  const auto available = static_cast<double>(available_memory_bytes());
+  const auto available = static_cast<double>(free_bytes);
   if (available == 0.0 || bytes < available / 4.0) return;
   throw BadInput(fmt::format(
       "q and the output of a step take {:.1f} GiB, of {:.1f} GiB available: lower --chunk or "
@@ -201,11 +203,27 @@ void check_step_memory(const ReplayOptions& options) {
       bytes / kGibi, available / kGibi));
 }
 
-ReplayOptions make_options(const ReplayWords& words, const Trace& trace) {
-  ReplayOptions options;
+Model parse_model(const ReplayWords& words) {
   ShapeNumbers shape = words.shape;
   shape.window = words.window == "none" ? 0 : parse_count("--window", words.window);
-  options.model = shape.heads.empty() ? find_model(words.model) : custom_model(shape);
+  return shape.heads.empty() ? find_model(words.model) : custom_model(shape);
+}
+
+/// What any GPU would refuse, before one is looked for.
+void refuse_for_cuda(const ReplayWords& words) {
+  if (words.threads != 0) throw BadInput("--threads is of the CPU, --backend cuda has none");
+  if (!words.isa.empty()) throw BadInput("--isa is of the CPU, --backend cuda has none");
+  const Model model = parse_model(words);
+  const AttentionSpec& spec = model.shape();
+  const std::string lacks =
+      cuda_lacks({parse_dtype("--dtype", words.dtype), parse_layout("--layout", words.layout),
+                  spec.head_dim, spec.head_dim_v, model.v_is_k_prefix});
+  if (!lacks.empty()) throw BadInput(lacks);
+}
+
+ReplayOptions make_options(const ReplayWords& words, const Trace& trace, int64_t free_bytes) {
+  ReplayOptions options;
+  options.model = parse_model(words);
   options.layers =
       words.layers != 0 ? words.layers : static_cast<int32_t>(options.model.kinds.size());
   options.dtype = parse_dtype("--dtype", words.dtype);
@@ -221,8 +239,8 @@ ReplayOptions make_options(const ReplayWords& words, const Trace& trace) {
   const auto requests = static_cast<int64_t>(trace.requests.size());
   scheduling.max_batch = static_cast<int32_t>(std::min<int64_t>(words.max_batch, requests));
   scheduling.time_scale = words.time_scale;
-  check_step_memory(options);
-  scheduling.num_pages = choose_pages(trace, words, options);
+  check_step_memory(options, free_bytes);
+  scheduling.num_pages = choose_pages(trace, words, options, free_bytes);
   return options;
 }
 
@@ -285,13 +303,17 @@ void check_finite(std::string_view option, double value) {
 int run_replay(const ReplayWords& words, CommandIo& io) {
   check_finite("--time-scale", words.time_scale);
   check_finite("--kv-gib", words.kv_gib);
+  const bool cuda = words.backend == kCudaBackend;
+  if (cuda) refuse_for_cuda(words);
+  const std::unique_ptr<MeasuredDevice> device = open_device(words.backend);
   Context context = make_context(words);
   const Trace trace = make_trace(words);
-  const ReplayOptions options = make_options(words, trace);
+  const ReplayOptions options = make_options(words, trace, device->free_bytes());
   ReportOutput output(words.output, io.out);  // after all that may be refused: it empties the file
-  const ReplayResult result = replay(trace, options, context, io);
+  const ReplayResult result = replay(trace, options, context, *device, io);
   Report report = replay_report(trace, options, result);
   report.environment = read_environment(context);
+  if (cuda) report.environment.push_back({"device", "device", device->name()});
   output.write(report);
   return judge(options, result, static_cast<int64_t>(trace.requests.size()), io);
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What to run first on a machine with an NVIDIA GPU: builds the CUDA backend, runs its conformance
-# suite, compute-sanitizer on a small part of it where that is installed, and the lines that it is
-# held to, beside PyTorch where that is installed. The table goes to perf/results/.
+# suite and a checked replay, compute-sanitizer on a small part of the suite where that is
+# installed, and the lines that it is held to, beside PyTorch where that is installed. The table
+# goes to perf/results/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,9 +16,10 @@ if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L | grep -q GPU; then
   exit 1
 fi
 scripts/test_cuda.sh "$@"
-cmake --build --preset cuda --target attnrt_cuda_tests attnrt_cuda_lines
+cmake --build --preset cuda --target attnrt_cuda_tests attnrt_cuda_lines attnrt-perf
 export ATTNRT_CUDA_LIBRARY="$PWD/build/cuda/libattnrt_cuda.so"
 build/cuda/tests/attnrt_cuda_tests
+build/cuda/attnrt-perf replay --backend cuda --check 64
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck synccheck; do
     compute-sanitizer --tool "$tool" --error-exitcode 1 \

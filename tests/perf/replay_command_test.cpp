@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "perf/cli.hpp"
+#include "tests/perf/cuda_here.hpp"
 #include "tests/perf/real_traces.hpp"
 
 namespace perf = attnrt::perf;
@@ -136,6 +137,23 @@ TEST_CASE("the real traces run, checked, and give all pages back") {
     CHECK(row.at("pages_in_use") == 0);
     CHECK(row.at("checked_rows") == 8);
   }
+}
+
+TEST_CASE("--backend cuda: what it lacks is refused by name, with or without a GPU") {
+  const auto of_cuda = [](std::vector<const char*> words) {
+    words.insert(words.end(), {"--backend", "cuda"});
+    return refusal(words);
+  };
+  CHECK(of_cuda({"--dtype", "f32"}) ==
+        "attnrt-perf: the cuda backend takes bf16 and f16, not f32\n");
+  CHECK(of_cuda({"--layout", "packed16"}).find("not packed16") != std::string::npos);
+  CHECK(of_cuda({"--heads", "2/1", "--head-dim", "257"}).find("not 257") != std::string::npos);
+  CHECK(of_cuda({"--heads", "2/1", "--head-dim", "48", "--head-dim-v", "32", "--mla"})
+            .find("prefix of K") != std::string::npos);
+  CHECK(of_cuda({"--threads", "2"}).find("--threads is of the CPU") != std::string::npos);
+  CHECK(of_cuda({"--isa", "avx2"}).find("--isa is of the CPU") != std::string::npos);
+  if (perf::cuda_is_here()) return;
+  CHECK(of_cuda({}).starts_with("attnrt-perf: --backend is 'cuda'"));
 }
 
 TEST_CASE("bad options are refused by name") {

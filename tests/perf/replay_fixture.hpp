@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string_view>
 
+#include "perf/host_device.hpp"
 #include "perf/replay.hpp"
 
 namespace attnrt::perf {
@@ -33,10 +34,12 @@ struct ReplayFixture {
 
   ReplayResult run() {
     CommandIo io{out, err, stop.get_token()};
-    return replay(trace, options, context, io);
+    return replay(trace, options, context, *device, io);
   }
 
   Context context;
+  HostDevice host;
+  MeasuredDevice* device = &host;
   Trace trace;
   ReplayOptions options;
   std::ostringstream out, err;

@@ -7,8 +7,10 @@
 #include <cstring>
 
 #include "tests/perf/replay_fixture.hpp"
+#include "tests/perf/stand_in_device.hpp"
 
 namespace perf = attnrt::perf;
+using attnrt::Device;
 using attnrt::DType;
 using attnrt::KvLayout;
 using perf::ReplayFixture;
@@ -46,6 +48,29 @@ void check_all_rows(ReplayFixture& fixture) {
   CHECK(result.worst_out <= 1.0);
 }
 
+// Everything that calls read or write lies in the device's memory, and says where that is.
+void check_places(const perf::StandInDevice& device, const attnrt::AppendArgs& append,
+                  const attnrt::AttendArgs& attend) {
+  const auto tensor = [&](const auto& view) {
+    CHECK(device.has(view.data, static_cast<size_t>(view.shape[0] * view.strides[0] * 2)));
+    CHECK(view.device == device.device());
+  };
+  tensor(append.k);
+  tensor(append.v);
+  tensor(attend.q);
+  tensor(attend.out);
+  CHECK(device.has(attend.lse.data, static_cast<size_t>(attend.q.shape[0] * 4) * sizeof(float)));
+  for (const std::span<const float> list : {attend.sinks, attend.alibi_slopes}) {
+    const bool there = list.empty() || device.has(list.data(), list.size_bytes());
+    CHECK(there);
+  }
+  for (const attnrt::KvView& kv : {append.kv, attend.kv}) {
+    CHECK(device.has(kv.k, static_cast<size_t>(kv.num_pages * kv.k_strides.page * 2)));
+    CHECK(device.has(kv.v, static_cast<size_t>(kv.num_pages * kv.v_strides.page * 2)));
+    CHECK(kv.device == device.device());
+  }
+}
+
 }  // namespace
 
 TEST_CASE("every row of a replay is that of the reference, in every dtype and layout") {
@@ -58,6 +83,50 @@ TEST_CASE("every row of a replay is that of the reference, in every dtype and la
       fixture.options.layout = layout;
       check_all_rows(fixture);
     }
+  }
+}
+
+TEST_CASE("tensors on a device say so") {
+  perf::StandInDevice device(Device::kCuda);
+  ReplayFixture fixture;
+  fixture.device = &device;
+  int64_t layers = 0;
+  fixture.options.before_calls = [&](const auto& append, const auto& attend) {
+    check_places(device, append, attend);
+    ++layers;
+  };
+  const ReplayResult result = fixture.run();
+  CHECK(layers == 1);
+  // The CPU backend refuses such tensors by name.
+  CHECK(result.error.find("cuda") != std::string::npos);
+}
+
+TEST_CASE("on a device, rows are those of the reference, times and limits those of the device") {
+  perf::StandInDevice device;
+  for (const bool extras : {false, true}) {
+    ReplayFixture fixture;
+    perf::ShapeNumbers shape;
+    shape.heads = "4/2";
+    shape.head_dim = 32;
+    shape.sinks = shape.alibi = extras;
+    fixture.options.model = perf::custom_model(shape);
+    fixture.options.layers = 2;
+    fixture.device = &device;
+    device.timed_regions = 0;
+    fixture.options.before_calls = [&](const auto& append, const auto& attend) {
+      check_places(device, append, attend);
+    };
+    fixture.options.check_rows = 1 << 20;
+    const ReplayResult result = fixture.run();
+    check_complete(fixture, result);
+    CHECK(result.rows_checked == kQueryTokens * 2);
+    CHECK_MESSAGE(result.rows_failed == 0, result.check_failure);
+    CHECK(device.timed_regions == result.steps() * 2 * 2);  // append and attend of every layer
+    CHECK(result.huge_bytes == -1);
+    // Of K and V that a cache could hold no read rate is claimed, and so no limit.
+    CHECK(result.rates.read_bytes_per_second == 0.0);
+    CHECK(result.rates.flops_per_second == perf::StandInDevice::kMultiplyRate);
+    CHECK(result.limit_seconds == 0.0);
   }
 }
 
