@@ -97,8 +97,10 @@ inline void add_tables(const ExprState& state, const TileStep& step, const ExprP
   for (int32_t r = 0; r < place.rows; ++r) {
     float* scores = place.scores + r * kBlockKeys;
     const auto add = [&](const auto& table) {
-      maxima[r] = change_row<Isa>(blocks[r], place.begin, place.end, scores,
-                                  [=](Vec s, int32_t i) { return s * factor + table.at(i); });
+      maxima[r] = change_row<Isa>(blocks[r], place.begin, place.end, scores, [=](Vec s, int32_t i) {
+        table.prefetch(i);
+        return s * factor + table.at(i);
+      });
     };
     index.begin_row(r);
     const int64_t from = index.neighbours(place.begin, place.end);
