@@ -311,7 +311,8 @@ struct AttendArgs {
   // is not checked.
   std::span<const expr::SlotValue> score_values;
 
-  RotaryView rotary_q;             // optional rotation of q on the fly, as read
+  RotaryView rotary_q;  // optional rotation of q on the fly, as read, in f32; backend "cuda" rounds
+                        // the result to q's dtype, as FlashAttention does
   bool rotary_q_constant = false;  // all rows of a sequence at its q_start (FlashAttention's
                                    // rule for calls that are neither causal nor windowed)
   PartialView partial;             // where acc is set: states instead of out and lse
