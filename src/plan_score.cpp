@@ -80,8 +80,10 @@ bool options_are_free(const AttentionSpec& spec, const ScoreForm& form) {
   return !(form.has_alibi && spec.has_alibi);
 }
 
-// Whether the whole expression is a soft cap and ALiBi of the options; `score` then has them.
-bool is_closed_form(const PlanData& plan, ScoreStorage& storage, BoundScore& score) {
+// Whether the whole expression is a soft cap and ALiBi of the options; `score` then has them. On a
+// device slopes would have to come from there, and tables are there already: these are programs.
+bool is_closed_form(const PlanData& plan, Device device, ScoreStorage& storage,
+                    BoundScore& score) {
   const ProgramData& program = *plan.score->program().data();
   const ScoreForm& form = program.score_form;
   if (!form.exact || !program.dots.empty() || !options_are_free(plan.spec, form)) return false;
@@ -92,6 +94,7 @@ bool is_closed_form(const PlanData& plan, ScoreStorage& storage, BoundScore& sco
     if (!(cap > 0.0f) || !std::isfinite(cap)) return false;
   }
   if (form.has_alibi) {
+    if (device != Device::kCpu) return false;
     // slope * (kv - q) is minus slope times the distance only for keys that are not after q.
     if (!form.alibi_absolute && plan.spec.window_right != 0) return false;
     if (!Slopes(program, storage.bindings).fill(plan, storage.slopes)) return false;
@@ -119,7 +122,7 @@ Status bind_score(const PlanData& plan, const AttendArgs& args, ScoreStorage& st
   Status status = expr::bind_slots(plan.score->program().slots(), args.score_values,
                                    storage.bindings, expr::CheckOrder::kNo);
   if (!status.ok()) return Status(status.code(), "score_values: " + status.message());
-  if (is_closed_form(plan, storage, score)) return {};
+  if (is_closed_form(plan, args.q.device, storage, score)) return {};
   score.program = plan.score.get();
   score.slots = storage.bindings.slots;
   return {};

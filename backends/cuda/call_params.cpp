@@ -82,9 +82,9 @@ size_t state_bytes(const PlanData& plan) noexcept {
          2 * aligned(states * sizeof(float));
 }
 
-AttendParams attend_params(const PlanData& plan, const DevicePlanLayout& layout,
-                           const AttendArgs& args, const std::byte* plan_memory,
-                           std::byte* state_memory) noexcept {
+AttendParams attend_params(const AttendCall& call, const DevicePlanLayout& layout,
+                           const std::byte* plan_memory, std::byte* state_memory) noexcept {
+  const auto& [plan, args, score] = call;
   const AttentionSpec& spec = plan.spec;
   const KvView& kv = args.kv;
   AttendParams params{};
@@ -106,17 +106,18 @@ AttendParams attend_params(const PlanData& plan, const DevicePlanLayout& layout,
   params.rotary = rotary_params(args.rotary_q, args.rotary_q_constant);
   params.page_size = plan.page_size;
   params.group = spec.num_heads_q / spec.num_heads_kv;
-  params.heads_kv = static_cast<uint32_t>(spec.num_heads_kv);
+  params.heads_kv = layout.unit_heads;
   params.head_dim = spec.head_dim;
   params.window_left = spec.window_left;
   params.window_right = spec.window_right;
   params.aligned =
       aligned_rows(args.q) && aligned_rows(kv.k, kv.k_strides) && aligned_rows(kv.v, kv.v_strides);
-  constexpr float kLog2E = std::numbers::log2e_v<float>;
+  const float unit = score.program == nullptr ? std::numbers::log2e_v<float> : 1.0f;
   const float scale = *spec.softmax_scale;
-  const bool capped = spec.softcap > 0.0f;
-  params.softcap_log2 = capped ? spec.softcap * kLog2E : 0.0f;
-  params.scale_log2 = capped ? scale / spec.softcap : scale * kLog2E;
+  const bool capped = score.softcap > 0.0f;
+  params.softcap_log2 = capped ? score.softcap * unit : 0.0f;
+  params.scale_log2 = capped ? scale / score.softcap : scale * unit;
+  params.runs = reinterpret_cast<const DeviceRun*>(plan_memory + layout.runs);
   if (spec.has_alibi) {
     params.alibi = args.alibi_slopes.data();
     const bool per_sequence = args.alibi_slopes.size() != static_cast<size_t>(spec.num_heads_q);

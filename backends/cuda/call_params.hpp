@@ -14,9 +14,8 @@ size_t state_bytes(const PlanData& plan) noexcept;
 
 /// `plan_memory` holds what write_device_plan wrote, `state_memory` state_bytes bytes, aligned to
 /// 16; both are addresses of the device. The units are those of the caller's choice.
-AttendParams attend_params(const PlanData& plan, const DevicePlanLayout& layout,
-                           const AttendArgs& args, const std::byte* plan_memory,
-                           std::byte* state_memory) noexcept;
+AttendParams attend_params(const AttendCall& call, const DevicePlanLayout& layout,
+                           const std::byte* plan_memory, std::byte* state_memory) noexcept;
 
 /// The merge of a plan's split tiles.
 MergeParams plan_merge_params(const DevicePlanLayout& layout, const AttendParams& attend,

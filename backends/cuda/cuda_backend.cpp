@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA backend: uploads a plan once, launches kernels on the caller's stream. No call syncs
-// (but see Staging) or, once its memory is large enough, allocates.
+// (but see Staging) or, once its memory is large enough, allocates. Kernels with expressions are
+// compiled by the first call that needs them.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -10,8 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "backends/cuda/call_expression.hpp"
 #include "backends/cuda/call_params.hpp"
 #include "backends/cuda/device_memory.hpp"
+#include "backends/cuda/expression_kernels.hpp"
 #include "backends/cuda/launch.hpp"
 #include "backends/cuda/plugin.hpp"
 #include "backends/cuda/supports.hpp"
@@ -24,11 +27,22 @@ Status failed(const char* what, cudaError_t error) {
   return Status(code, std::string(what) + ": " + cudaGetErrorString(error));
 }
 
+// Kernels of a plan with expressions, and which calls they serve: scores are compiled in the width
+// that the values of their slots ask for, or are none with some values.
+struct PlanKernels {
+  DType dtype = DType::kBF16;
+  bool has_score = false;
+  bool wide_score = false;
+  cudaKernel_t tall = nullptr;  // null: the plan has no such units
+  cudaKernel_t low = nullptr;
+};
+
 // A plan that is on the device.
 struct UploadedPlan {
   uint64_t serial = 0;  // 0: none
   DeviceMemory memory;
   DevicePlanLayout layout;
+  std::vector<PlanKernels> kernels;
 };
 
 struct CudaState final : BackendState {
@@ -38,6 +52,7 @@ struct CudaState final : BackendState {
   Staging staging;
   std::array<UploadedPlan, 4> plans;            // layers of several kinds take turns with theirs
   size_t next_plan = 0;                         // the oldest
+  std::vector<DeviceSlot> slots;                // of the last expression
   DeviceMemory places_memory;                   // of the last append
   std::vector<DevicePlace> places, new_places;  // what is there, and what is asked for
 };
@@ -74,14 +89,15 @@ Status check_not_capturing(const CudaState& state, const char* what) {
                                         " not on the device yet: make the same call once before");
 }
 
-Status upload_plan(CudaState& state, const PlanData& plan, const UploadedPlan*& uploaded) {
-  for (const UploadedPlan& known : state.plans) {
+Status upload_plan(CudaState& state, const PlanData& plan, UploadedPlan*& uploaded) {
+  for (UploadedPlan& known : state.plans) {
     uploaded = &known;
     if (known.serial == plan.serial) return {};
   }
   if (Status s = check_not_capturing(state, "this plan is"); !s.ok()) return s;
   UploadedPlan& target = state.plans[state.next_plan];
   target.serial = 0;
+  target.kernels.clear();
   target.layout = lay_out(plan);
   const size_t bytes = target.layout.total;
   std::byte* staged = nullptr;
@@ -94,6 +110,36 @@ Status upload_plan(CudaState& state, const PlanData& plan, const UploadedPlan*& 
   target.serial = plan.serial;
   state.next_plan = (state.next_plan + 1) % state.plans.size();
   uploaded = &target;
+  return {};
+}
+
+KernelShape shape_of(const PlanData& plan, DType dtype, bool tall) {
+  return {dtype, padded_dim(plan.spec.head_dim, plan.spec.head_dim_v), tall};
+}
+
+Status find_kernels(CudaState& state, const AttendCall& call, const CallExpression& expression,
+                    UploadedPlan& uploaded, const PlanKernels*& kernels) {
+  PlanKernels wanted;
+  wanted.dtype = call.args.q.dtype;
+  wanted.has_score = expression.score.exists();
+  wanted.wide_score = wanted.has_score && expression.score.wide;
+  for (const PlanKernels& known : uploaded.kernels) {
+    kernels = &known;
+    if (known.dtype == wanted.dtype && known.has_score == wanted.has_score &&
+        known.wide_score == wanted.wide_score) {
+      return {};
+    }
+  }
+  if (Status s = check_not_capturing(state, "kernels for this plan are"); !s.ok()) return s;
+  for (const bool tall : {true, false}) {
+    const KernelShape shape = shape_of(call.plan, wanted.dtype, tall);
+    if ((tall ? uploaded.layout.num_tall : uploaded.layout.num_short) == 0) continue;
+    const std::string source = kernel_source(expression.mask, expression.score, shape);
+    Status s = expression_kernel(source, shape, state.device, tall ? wanted.tall : wanted.low);
+    if (!s.ok()) return s;
+  }
+  uploaded.kernels.push_back(wanted);
+  kernels = &uploaded.kernels.back();
   return {};
 }
 
@@ -202,16 +248,22 @@ class CudaBackend final : public Backend {
   Status attend(BackendState& state, const AttendCall& call,
                 std::span<std::byte> workspace) const override {
     const auto& [plan, args, score] = call;
+    const CallExpression expression = call_expression(plan, score);
     if (args.stop.stop_requested()) {
       return Status(Code::kCancelled, "the stop token asked for it, nothing was launched");
     }
     CudaState& mine = of(state);
     const OnDevice guard(mine.device);
-    const UploadedPlan* uploaded = nullptr;
+    UploadedPlan* uploaded = nullptr;
     if (Status s = upload_plan(mine, plan, uploaded); !s.ok()) return s;
+    const PlanKernels* kernels = nullptr;
+    if (expression.exists()) {
+      Status s = find_kernels(mine, call, expression, *uploaded, kernels);
+      if (!s.ok()) return s;
+    }
     const DevicePlanLayout& layout = uploaded->layout;
     const std::byte* plan_memory = uploaded->memory.memory().data();
-    const AttendParams params = attend_params(plan, layout, args, plan_memory, workspace.data());
+    const AttendParams params = attend_params(call, layout, plan_memory, workspace.data());
     const int64_t heads = plan.spec.num_heads_q;
     cudaError_t error = cudaSuccess;
     if (params.callers_states != 0) {
@@ -219,7 +271,14 @@ class CudaBackend final : public Backend {
                            plan.spec.head_dim_v, mine.stream);
     }
     if (error == cudaSuccess) {
-      error = launch_attend(attend_launch(plan, args, layout, plan_memory), params, mine.stream);
+      const AttendLaunch launch = attend_launch(plan, args, layout, plan_memory);
+      if (kernels == nullptr) {
+        error = launch_attend(launch, params, mine.stream);
+      } else {
+        mine.slots.resize(expression.num_slots());
+        call_slots(plan, score, layout, plan_memory, mine.slots);
+        error = launch_expressions(mine, *kernels, launch, params);
+      }
     }
     if (error == cudaSuccess && params.callers_states == 0) {
       error = launch_merge(plan_merge_params(layout, params, plan_memory), layout.num_merges,
@@ -263,8 +322,20 @@ class CudaBackend final : public Backend {
     launch.num_tall = layout.num_tall;
     launch.short_units = reinterpret_cast<const DeviceUnit*>(plan_memory + layout.short_units);
     launch.tall_units = reinterpret_cast<const DeviceUnit*>(plan_memory + layout.tall_units);
-    launch.kv_heads = static_cast<uint32_t>(plan.spec.num_heads_kv);
+    launch.kv_heads = layout.unit_heads;
     return launch;
+  }
+
+  static cudaError_t launch_expressions(CudaState& state, const PlanKernels& kernels,
+                                        const AttendLaunch& launch, const AttendParams& params) {
+    const auto of = [&](bool tall) { return KernelShape{launch.dtype, launch.padded_dim, tall}; };
+    const cudaError_t error = launch_expression(
+        kernels.tall, of(true), params, state.slots,
+        {launch.tall_units, launch.num_tall, launch.kv_heads}, state.stream);
+    if (error != cudaSuccess) return error;
+    return launch_expression(kernels.low, of(false), params, state.slots,
+                             {launch.short_units, launch.num_short, launch.kv_heads},
+                             state.stream);
   }
 };
 

@@ -4,6 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backends/cuda/device_runs.hpp"
+#include "backends/cuda/expr_slots.hpp"
+#include "src/plan_mask.hpp"
+
 namespace attnrt::cuda {
 namespace {
 
@@ -45,8 +49,15 @@ DeviceUnit unit_of(const PlanTile& tile, const PlanItem& item) {
   unit.state_stride = tile.token_end - tile.token_begin;
   // Of split 0, which the tile may not have: all others lie where they are.
   unit.state_token = tile.partial_token - int64_t{tile.first_split} * unit.state_stride;
+  unit.kv_head_begin = tile.kv_head_begin;
   return unit;
 }
+
+/// Places in the list of all runs.
+struct RunRange {
+  int32_t begin;
+  int32_t end;
+};
 
 // A list that is being written.
 template <class T>
@@ -61,6 +72,23 @@ class List {
  private:
   std::byte* next_;
 };
+
+// Where the runs of each tile stand.
+std::vector<RunRange> write_runs(const PlanData& plan, const DevicePlanLayout& layout,
+                                 std::span<std::byte> bytes) {
+  List<DeviceRun> runs(bytes, layout.runs);
+  std::vector<RunRange> ranges;
+  int32_t count = 0;
+  for (const PlanTile& tile : plan.tiles) {
+    const int32_t begin = count;
+    device_runs(plan, tile, [&](const DeviceRun& run) {
+      runs.push(run);
+      ++count;
+    });
+    ranges.push_back({begin, count});
+  }
+  return ranges;
+}
 
 }  // namespace
 
@@ -92,6 +120,19 @@ DevicePlanLayout lay_out(const PlanData& plan) noexcept {
   layout.tall_units = reserve<DeviceUnit>(layout.num_tall, layout.total);
   layout.merges = reserve<DeviceMerge>(layout.num_merges, layout.total);
   layout.pages = reserve<int32_t>(static_cast<size_t>(pages), layout.total);
+  layout.unit_heads = static_cast<uint32_t>(plan.spec.num_heads_kv);
+  if (plan.mask == nullptr) return layout;
+  // Tiles are all for all heads, or all for one.
+  if (!plan.tiles.empty()) {
+    layout.unit_heads = static_cast<uint32_t>(heads_of(plan.tiles.front()));
+  }
+  size_t runs = 0;
+  for (const PlanTile& tile : plan.tiles) {
+    device_runs(plan, tile, [&](const DeviceRun&) { ++runs; });
+  }
+  layout.runs = reserve<DeviceRun>(runs, layout.total);
+  layout.tables =
+      reserve<std::byte>(table_bytes(plan.mask->bindings().slots), layout.total);
   return layout;
 }
 
@@ -102,12 +143,18 @@ void write_device_plan(const PlanData& plan, const DevicePlanLayout& layout,
   for (const PlanSequence& seq : plan.sequences) {
     const int64_t pages = pages_of(plan, seq);
     sequences.push(
-        {seq.q_begin, seq.kv_len, seq.q_start, static_cast<int32_t>(first_page), seq.first_slot});
+        {seq.q_begin, seq.kv_len, seq.q_start, static_cast<int32_t>(first_page), seq.first_slot,
+         seq.q_len, 0});
     if (pages > 0) {
       std::memcpy(bytes.data() + layout.pages + static_cast<size_t>(first_page) * 4, seq.pages,
                   static_cast<size_t>(pages) * 4);
     }
     first_page += pages;
+  }
+  std::vector<RunRange> runs_of_tiles;
+  if (plan.mask != nullptr) {
+    runs_of_tiles = write_runs(plan, layout, bytes);
+    write_tables(plan.mask->bindings().slots, bytes.data() + layout.tables);
   }
   List<DeviceUnit> short_units(bytes, layout.short_units);
   List<DeviceUnit> tall_units(bytes, layout.tall_units);
@@ -116,6 +163,11 @@ void write_device_plan(const PlanData& plan, const DevicePlanLayout& layout,
     const int32_t height = height_of(plan, tile);
     const int32_t rows = rows_of(plan, tile);
     DeviceUnit unit = unit_of(tile, item);
+    if (plan.mask != nullptr) {
+      const RunRange& runs = runs_of_tiles[static_cast<size_t>(item.tile)];
+      unit.run_begin = runs.begin;
+      unit.run_end = runs.end;
+    }
     for (unit.row_begin = 0; unit.row_begin < rows; unit.row_begin += height) {
       unit.row_end = std::min(rows, unit.row_begin + height);
       (height == kShortRows ? short_units : tall_units).push(unit);
@@ -125,8 +177,9 @@ void write_device_plan(const PlanData& plan, const DevicePlanLayout& layout,
   for (const PlanTile& tile : plan.tiles) {
     if (tile.num_items <= 1) continue;
     const PlanSequence& seq = plan.sequences[static_cast<size_t>(tile.seq)];
+    const int32_t group = plan.spec.num_heads_q / plan.spec.num_heads_kv;
     merges.push({seq.q_begin + tile.token_begin, tile.token_end - tile.token_begin, tile.num_splits,
-                 0, tile.partial_token});
+                 tile.kv_head_begin * group, tile.partial_token, tile.kv_head_end * group, 0});
   }
 }
 

@@ -23,18 +23,21 @@ struct DevicePlanLayout {
   size_t tall_units = 0;
   size_t merges = 0;
   size_t pages = 0;
+  size_t runs = 0;    // of the mask
+  size_t tables = 0;  // of the mask, as expr_slots.hpp lays them out
   size_t total = 0;
   uint32_t num_short = 0;
   uint32_t num_tall = 0;
   uint32_t num_merges = 0;
   int32_t merge_tokens = 0;  // of the largest merge
+  uint32_t unit_heads = 0;   // KV heads that each unit is launched for
 };
 
-/// Sizes only: O(sequences + items).
+/// Sizes only: O(sequences + items + runs).
 DevicePlanLayout lay_out(const PlanData& plan) noexcept;
 
 /// Writes what `layout` describes to `bytes`, which has layout.total of them. Copies the pages that
-/// are needed from the caller's block table.
+/// are needed from the caller's block table, and the tables of the mask.
 void write_device_plan(const PlanData& plan, const DevicePlanLayout& layout,
                        std::span<std::byte> bytes) noexcept;
 

@@ -39,12 +39,6 @@ Status check_extras(const PlanData& plan, const AttendArgs& args) {
     return unsupported("spec.num_branches is ", plan.spec.num_branches,
                        ", the cuda backend has one");
   }
-  if (plan.mask != nullptr) {
-    return unsupported("spec.mask is more than a window, the cuda backend has causal and windows");
-  }
-  if (plan.score != nullptr) {
-    return unsupported("spec.score is an expression, the cuda backend has softcap and ALiBi");
-  }
   if (plan.spec.normalizer != Normalizer::kSoftmax) {
     return unsupported("spec.normalizer is kPointwise, the cuda backend has kSoftmax");
   }

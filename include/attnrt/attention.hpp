@@ -295,8 +295,8 @@ struct Branch {
   const void* k = nullptr;  // with the dtype, strides, pages and slots of AttendArgs::kv.k
 };
 
-/// One layer's tensors. Where q is on a device, so is every array here but the tables of
-/// score_values.
+/// One layer's tensors. Where q is on a device, so is every array here, the tables of score_values
+/// too.
 struct AttendArgs {
   ConstTensorView q;  // (total_q, Hq, Dqk)
   KvView kv;

@@ -345,12 +345,6 @@ class Lowering {
 TileProgram::TileProgram(std::vector<TileStep> steps, const TileCode& code)
     : steps_(std::move(steps)), code_(code) {}
 
-TileCode TileProgram::code() const {
-  TileCode code = code_;
-  code.steps = steps_.data();
-  return code;
-}
-
 TileProgram lower_mask(const ProgramData& program) { return Lowering(program).mask(); }
 TileProgram lower_score(const ProgramData& program) { return Lowering(program).score(); }
 

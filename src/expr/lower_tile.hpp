@@ -18,7 +18,11 @@ class TileProgram {
   TileProgram(std::vector<TileStep> steps, const TileCode& code);
 
   /// Valid while this object neither changes nor moves.
-  [[nodiscard]] TileCode code() const;
+  [[nodiscard]] TileCode code() const {
+    TileCode code = code_;
+    code.steps = steps_.data();
+    return code;
+  }
 
  private:
   std::vector<TileStep> steps_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "backends/cuda/call_expression.hpp"
 #include "backends/cuda/call_params.hpp"
 #include "backends/cuda/kernels/append.cuh"
 #include "backends/cuda/kernels/attend.cuh"
@@ -83,6 +84,20 @@ void name_cache(const KvView& kv, bool writable, SimtMemory& memory) {
   if (!kv.v_is_k_prefix) name(kv.v, kv.v_strides, kv.head_dim_v);
 }
 
+void name_tables(std::span<const expr::SlotValue> values, SimtMemory& memory) {
+  for (const expr::SlotValue& value : values) {
+    if (value.kind != expr::SlotKind::kBuffer) continue;
+    int64_t last = 0;
+    for (size_t i = 0; i < static_cast<size_t>(value.rank); ++i) {
+      last += (value.shape[i] - 1) * value.strides[i];
+    }
+    const bool bytes = value.element == expr::ElementType::kI8 ||
+                       value.element == expr::ElementType::kBool;
+    const size_t size = bytes ? 1 : value.element == expr::ElementType::kBF16 ? 2 : 4;
+    memory.readable(value.data, static_cast<size_t>(last + 1) * size);
+  }
+}
+
 void name_buffers(const AttendArgs& args, const PlanData& plan, SimtMemory& memory) {
   memory.readable(args.q.data, tensor_bytes(args.q));
   name_cache(args.kv, false, memory);
@@ -97,6 +112,7 @@ void name_buffers(const AttendArgs& args, const PlanData& plan, SimtMemory& memo
     memory.readable(table, static_cast<size_t>(int64_t{rotary.max_position} * rotary.rotary_dim /
                                                2 * size_of(rotary.dtype)));
   }
+  name_tables(args.score_values, memory);
   const PartialView& partial = args.partial;
   if (partial.acc == nullptr) return;
   const size_t states = rows * static_cast<size_t>(partial.num_splits) * sizeof(float);
@@ -105,8 +121,13 @@ void name_buffers(const AttendArgs& args, const PlanData& plan, SimtMemory& memo
   memory.writable(partial.sum, states);
 }
 
-std::string simt_attend(const PlanData& plan, const AttendArgs& args, SimtMemory& memory,
+std::string simt_attend(const PlanData& plan, const AttendArgs& given, SimtMemory& memory,
                         const SimtAttend& options) {
+  AttendArgs args = given;
+  args.q.device = Device::kCuda;
+  ScoreStorage storage;
+  BoundScore score;
+  if (const Status s = bind_score(plan, args, storage, score); !s.ok()) return s.message();
   const cuda::DevicePlanLayout layout = cuda::lay_out(plan);
   std::vector<std::byte> uploaded(layout.total, std::byte{0xee});  // aligned to 16, as all of new
   cuda::write_device_plan(plan, layout, {uploaded.data(), layout.total});
@@ -114,7 +135,16 @@ std::string simt_attend(const PlanData& plan, const AttendArgs& args, SimtMemory
   memory.readable(uploaded.data(), layout.total);
   memory.writable(states.data(), states.size());
   cuda::AttendParams params =
-      cuda::attend_params(plan, layout, args, uploaded.data(), states.data());
+      cuda::attend_params({plan, args, score}, layout, uploaded.data(), states.data());
+  const cuda::CallExpression call = cuda::call_expression(plan, score);
+  std::vector<cuda::DeviceSlot> slots(call.num_slots());
+  if (call.exists()) {
+    cuda::call_slots(plan, score, layout, uploaded.data(), slots);
+    const std::string source = cuda::expression_source(call.mask, call.score, "Expression");
+    const SimtExpression* expression = options.find == nullptr ? nullptr : options.find(source);
+    if (expression == nullptr) return "nothing was compiled of\n" + source;
+    set_simt_expression(*expression, slots.data());
+  }
   std::string wrong;
   if (params.callers_states != 0) {
     const int64_t count = int64_t{args.partial.num_splits} * plan.total_q * plan.spec.num_heads_q;
@@ -125,9 +155,12 @@ std::string simt_attend(const PlanData& plan, const AttendArgs& args, SimtMemory
   const int32_t dim = cuda::padded_dim(plan.spec.head_dim, plan.spec.head_dim_v);
   SimtLaunch launch;
   launch.reversed = options.reversed;
-  launch.blocks_y = static_cast<uint32_t>(plan.spec.num_heads_kv);
+  launch.blocks_y = layout.unit_heads;
   for (const bool tall : {true, false}) {
     SimtKernel kernel = tall ? options.tall_kernel : options.short_kernel;
+    if (kernel.run == nullptr && call.exists()) {
+      kernel = simt_expression_kernel(call.mask.exists(), call.score.exists(), dim, tall);
+    }
     if (kernel.run == nullptr) kernel = simt_attend_kernel(args.q.dtype, dim, tall);
     params.units = reinterpret_cast<const cuda::DeviceUnit*>(
         uploaded.data() + (tall ? layout.tall_units : layout.short_units));

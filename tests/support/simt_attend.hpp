@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "backends/cuda/kernels/expression.cuh"
 #include "backends/cuda/kernels/params.hpp"
 #include "src/backend.hpp"
 #include "tests/support/problem.hpp"
@@ -23,11 +24,26 @@ struct SimtKernel {
 
 SimtKernel simt_attend_kernel(DType dtype, int32_t padded_dim, bool tall);
 
+/// A kernel whose mask and score are what `expression` points to, with head dims padded to 64 or
+/// 192, of bf16.
+SimtKernel simt_expression_kernel(bool mask, bool score, int32_t padded_dim, bool tall);
+
+/// A printed expression as functions; a null one is not there.
+struct SimtExpression {
+  bool (*sees)(const cuda::DeviceSlot* slots, const cuda::ExprPoint& at) = nullptr;
+  float (*score)(const cuda::DeviceSlot* slots, const cuda::ExprPoint& at, float score) = nullptr;
+};
+
+/// What kernels of simt_expression_kernel ask from now on.
+void set_simt_expression(const SimtExpression& expression, const cuda::DeviceSlot* slots);
+
 struct SimtAttend {
   bool reversed = false;
   SimtKernel short_kernel{};  // in place of the real ones
   SimtKernel tall_kernel{};
   bool lse = true;
+  // Finds what was compiled of a printed expression; null where nothing was.
+  const SimtExpression* (*find)(const std::string& source) = nullptr;
 };
 
 /// Plans and attends into `output`, or into `partial` where that is set. Empty, or what is wrong.
@@ -44,5 +60,6 @@ std::string simt_append(const AppendTask& task, const SimtMemory& memory);
 /// Names the tensors of a call.
 void name_buffers(const AttendArgs& args, const PlanData& plan, SimtMemory& memory);
 void name_cache(const KvView& kv, bool writable, SimtMemory& memory);
+void name_tables(std::span<const expr::SlotValue> values, SimtMemory& memory);
 
 }  // namespace attnrt::test

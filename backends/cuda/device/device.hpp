@@ -8,11 +8,11 @@
 //   shuffle_xor, shuffle                          32 bits from another lane of the warp
 //   load_matrix[_transposed]                      ldmatrix.x4: four 8x8 matrices of 16-bit elements
 //   mma<T>                                        m16n8k16, f32 sums; fragments as PTX lays them
-//   out copy_async, .._commit, .._wait<N>             cp.async of 16 bytes, of which the first
-//   `bytes`
+//   copy_async, .._commit, .._wait<N>             cp.async of 16 bytes, of which the first `bytes`
 //                                                 are read and the others become 0
 //   load, store, shared_load, shared_store        memory; shared memory by byte address
 //   exp2_fast, rcp_fast, natural_log, fma, ..     arithmetic
+//   exponential, sine, error_function, ..         functions of expressions, within a few ulp
 //   pack<T>, unpack_low<T>, unpack_high<T>        two 16-bit elements in 32 bits
 //
 // Kernels touch memory through these functions only: what goes around them is not checked.

@@ -145,6 +145,20 @@ inline float mul(float a, float b) { return a * b; }
 inline float add(float a, float b) { return a + b; }
 inline float maximum(float a, float b) { return std::fmax(a, b); }
 inline float absolute(float a) { return std::fabs(a); }
+inline float exponential(float x) { return std::exp(x); }
+inline float exponential2(float x) { return std::exp2(x); }
+inline float log_of_one_plus(float x) { return std::log1p(x); }
+inline float hyperbolic_tangent(float x) { return std::tanh(x); }
+inline float error_function(float x) { return std::erf(x); }
+inline float square_root(float x) { return std::sqrt(x); }
+inline float sine(float x) { return std::sin(x); }
+inline float cosine(float x) { return std::cos(x); }
+inline float power(float x, float y) { return std::pow(x, y); }
+inline float float_of_bits(uint32_t bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
 inline float infinity() { return std::numeric_limits<float>::infinity(); }
 
 template <class T>

@@ -2,9 +2,6 @@
 // The primitives of device.hpp as PTX. sm_80 is enough for all of them.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <cstdint>
 #include <type_traits>
 
@@ -111,6 +108,16 @@ ATTNRT_DEVICE float mul(float a, float b) { return __fmul_rn(a, b); }
 ATTNRT_DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
 ATTNRT_DEVICE float maximum(float a, float b) { return fmaxf(a, b); }  // of the one that is no NaN
 ATTNRT_DEVICE float absolute(float a) { return fabsf(a); }
+ATTNRT_DEVICE float exponential(float x) { return expf(x); }
+ATTNRT_DEVICE float exponential2(float x) { return exp2f(x); }
+ATTNRT_DEVICE float log_of_one_plus(float x) { return log1pf(x); }
+ATTNRT_DEVICE float hyperbolic_tangent(float x) { return tanhf(x); }
+ATTNRT_DEVICE float error_function(float x) { return erff(x); }
+ATTNRT_DEVICE float square_root(float x) { return __fsqrt_rn(x); }
+ATTNRT_DEVICE float sine(float x) { return sinf(x); }
+ATTNRT_DEVICE float cosine(float x) { return cosf(x); }
+ATTNRT_DEVICE float power(float x, float y) { return powf(x, y); }
+ATTNRT_DEVICE float float_of_bits(uint32_t bits) { return __uint_as_float(bits); }
 ATTNRT_DEVICE float infinity() { return __int_as_float(0x7f800000); }
 
 template <class T>
@@ -126,7 +133,9 @@ ATTNRT_DEVICE uint32_t pack(float low, float high) {
 template <class T>
 ATTNRT_DEVICE float unpack_low(uint32_t bits) {
   if constexpr (std::is_same_v<T, Half>) {
-    return __half2float(__ushort_as_half(static_cast<unsigned short>(bits & 0xffffu)));
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(static_cast<unsigned short>(bits & 0xffffu)));
+    return x;
   } else {
     return __uint_as_float(bits << 16);
   }

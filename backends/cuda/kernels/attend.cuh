@@ -6,7 +6,9 @@
 #pragma once
 
 #include "backends/cuda/device/device.hpp"
+#include "backends/cuda/kernels/expression.cuh"
 #include "backends/cuda/kernels/finite.cuh"
+#include "backends/cuda/kernels/key_blocks.cuh"
 #include "backends/cuda/kernels/params.hpp"
 #include "backends/cuda/kernels/rows.cuh"
 #include "backends/cuda/kernels/shape.hpp"
@@ -17,34 +19,39 @@
 namespace attnrt::cuda {
 
 /// Threads come as block (unit, KV head), or (unit * KV heads + KV head) with kHeadsTogether.
-template <class T, class Shape>
+template <class T, class Shape, class Expression = NoExpression>
 class AttendBlock {
  public:
-  explicit ATTNRT_DEVICE AttendBlock(const AttendParams& params)
+  explicit ATTNRT_DEVICE AttendBlock(const AttendParams& params,
+                                     const Expression& expression = Expression())
       : params_(params),
         unit_(device::load(params.units + unit_number(params))),
         sequence_(device::load(params.sequences + unit_.seq)),
-        kv_head_(kv_head_number(params)),
+        kv_head_(kv_head_number(params, unit_)),
         lane_(device::lane_index()),
         row_warp_(device::thread_index() / 32 % Shape::kRowWarps),
         key_warp_(device::thread_index() / 32 / Shape::kRowWarps),
         rows_(params, unit_, sequence_, kv_head_),
-        softmax_(params, rows_, row_warp_, key_warp_) {}
+        softmax_(params, rows_, row_warp_, key_warp_, expression) {}
 
   ATTNRT_DEVICE void run() {
     const int32_t first = rows_.key_begin / kBlockKeys;
     const int32_t last =
         rows_.key_begin < rows_.key_end ? (rows_.key_end - 1) / kBlockKeys : first - 1;
-    first_block_ = first;
-    num_blocks_ = last - first + 1;
-    clear_unseen_splits(first / kSplitBlocks, last < first ? 0 : last / kSplitBlocks + 1);
+    blocks_.begin(params_, unit_, first, last);
+    num_blocks_ = blocks_.count();
+    int32_t unseen_split = unit_.split_begin;
+    if constexpr (!Blocks::kHasGaps) {
+      clear_unseen_splits(first / kSplitBlocks, last < first ? 0 : last / kSplitBlocks + 1);
+    }
     if (num_blocks_ > 0) {
       begin_copies();
       for (int32_t i = 0; i < num_blocks_; ++i) {
-        const int32_t block = first + i;
-        if (i == 0 || block % kSplitBlocks == 0) begin_split();
+        const int32_t block = blocks_.now(i);
+        if (blocks_.begins_split(i)) begin_split();
         next_tile(2 * i);
         note_sources(i);
+        softmax_.set_undecided(blocks_.undecided());
         // What a warp's rows cannot see changes nothing, so it is left out.
         const bool active = softmax_.sees_some(block * kBlockKeys);
         RowPair rescale = {1.0f, 1.0f};
@@ -54,23 +61,33 @@ class AttendBlock {
         }
         next_tile(2 * i + 1);
         if (active) scale_values(rescale);
-        add_non_finite_values(i);
+        add_non_finite_values(i, block * kBlockKeys);
         if (active) add_values(i);
-        if (block == last || (block + 1) % kSplitBlocks == 0) end_split(block / kSplitBlocks);
+        if (!blocks_.ends_split(i)) continue;
+        end_split(block / kSplitBlocks);
+        if constexpr (Blocks::kHasGaps) {
+          clear_splits(unseen_split, block / kSplitBlocks);
+          unseen_split = block / kSplitBlocks + 1;
+        }
       }
     }
+    if constexpr (Blocks::kHasGaps) clear_splits(unseen_split, unit_.split_end);
     if (!stores_states()) store_results();
   }
 
  private:
+  using Blocks = KeyBlocks<Expression::kMask>;
   static constexpr int kKeyTiles = Shape::kKeyTiles;
   static constexpr int kColumnTiles = Shape::kColumnTiles;
 
   static ATTNRT_DEVICE uint32_t unit_number(const AttendParams& params) {
     return Shape::kHeadsTogether ? device::block_x() / params.heads_kv : device::block_x();
   }
-  static ATTNRT_DEVICE uint32_t kv_head_number(const AttendParams& params) {
-    return Shape::kHeadsTogether ? device::block_x() % params.heads_kv : device::block_y();
+  static ATTNRT_DEVICE uint32_t kv_head_number(const AttendParams& params, const DeviceUnit& unit) {
+    const uint32_t number =
+        Shape::kHeadsTogether ? device::block_x() % params.heads_kv : device::block_y();
+    if constexpr (Expression::kMask) return static_cast<uint32_t>(unit.kv_head_begin) + number;
+    return number;
   }
 
   [[nodiscard]] ATTNRT_DEVICE uint32_t weights_base() const {
@@ -87,20 +104,21 @@ class AttendBlock {
     return {params_.pages + sequence_.first_page, sequence_.first_slot, params_.page_size,
             rows_.key_begin, rows_.key_end};
   }
-  /// Key of block i whose source this thread looks up.
-  [[nodiscard]] ATTNRT_DEVICE int32_t my_key(int32_t i) const {
-    return (first_block_ + i) * kBlockKeys +
-           static_cast<int32_t>(device::thread_index() % kBlockKeys);
+  /// Key of a block whose source this thread looks up.
+  [[nodiscard]] ATTNRT_DEVICE int32_t my_key(int32_t block) const {
+    return block * kBlockKeys + static_cast<int32_t>(device::thread_index() % kBlockKeys);
   }
 
   // Query rows, the sources of the first two blocks, and all tiles of the ring but one.
   ATTNRT_DEVICE void begin_copies() {
     const uint32_t t = device::thread_index();
+    const int32_t blocks[3] = {blocks_.ahead(0), blocks_.ahead(1), blocks_.ahead(2)};
     if (t < 2 * kBlockKeys) {
       const auto i = static_cast<int32_t>(t / kBlockKeys);
-      device::shared_store(sources_of(i) + t % kBlockKeys * 8, places().source_of(my_key(i)));
+      device::shared_store(sources_of(i) + t % kBlockKeys * 8,
+                           places().source_of(my_key(i == 0 ? blocks[0] : blocks[1])));
     }
-    if (t < kBlockKeys) next_source_ = places().source_of(my_key(2));
+    if (t < kBlockKeys) next_source_ = places().source_of(my_key(blocks[2]));
     rows_.template copy_queries<T, Shape>(params_, device::shared_base() + Shape::kQ);
     device::copy_async_commit();
     device::sync_block();
@@ -132,7 +150,7 @@ class AttendBlock {
   ATTNRT_DEVICE void note_sources(int32_t i) {
     if (device::thread_index() >= kBlockKeys) return;
     device::shared_store(sources_of(i + 2) + device::thread_index() * 8, next_source_);
-    next_source_ = places().source_of(my_key(i + 3));
+    next_source_ = places().source_of(my_key(blocks_.ahead(i + 3)));
   }
 
   ATTNRT_DEVICE void begin_split() {
@@ -180,9 +198,8 @@ class AttendBlock {
   }
 
   // See finite.cuh. All warps take part.
-  ATTNRT_DEVICE void add_non_finite_values(int32_t i) {
-    const int32_t first_key = (first_block_ + i) * kBlockKeys;
-    if (!rows_.some_row_misses_a_key(first_key)) return;
+  ATTNRT_DEVICE void add_non_finite_values(int32_t i, int32_t first_key) {
+    if (!softmax_.undecided() && !rows_.some_row_misses_a_key(first_key)) return;
     const FiniteTile<T, Shape> tile(tile_at(2 * i + 1), weights_base(), row_warp_, key_warp_);
     if (!tile.has_non_finite()) return;
     softmax_.store_weights(scores_, weights_base());
@@ -271,9 +288,15 @@ class AttendBlock {
 
   // Splits of the unit that none of these rows sees.
   ATTNRT_DEVICE void clear_unseen_splits(int32_t seen_begin, int32_t seen_end) {
-    if (!stores_states()) return;
     for (int32_t split = unit_.split_begin; split < unit_.split_end; ++split) {
       if (split >= seen_begin && split < seen_end) continue;
+      clear_splits(split, split + 1);
+    }
+  }
+
+  ATTNRT_DEVICE void clear_splits(int32_t begin, int32_t end) {
+    if (!stores_states()) return;
+    for (int32_t split = begin; split < end; ++split) {
       for (uint32_t r = device::thread_index(); r < Shape::kRows; r += Shape::kThreads) {
         const Row row = rows_.row(params_, r);
         if (!row.exists) continue;
@@ -316,8 +339,8 @@ class AttendBlock {
   const uint32_t row_warp_;
   const uint32_t key_warp_;
   const Rows rows_;
-  Softmax<T, Shape> softmax_;
-  int32_t first_block_ = 0;
+  Softmax<T, Shape, Expression> softmax_;
+  Blocks blocks_;
   int32_t num_blocks_ = 0;
   KeySource next_source_ = {-1, 0};
   float scores_[kKeyTiles][4] = {};

@@ -32,8 +32,9 @@ class FiniteTile {
 
   /// Weights have been stored. Adds what is not finite to the sums of rows that see it, and clears
   /// it in the tile.
-  template <int kTiles>
-  ATTNRT_DEVICE void add_non_finite(float (&acc)[kTiles][4], const Softmax<T, Shape>& softmax,
+  template <int kTiles, class Expression>
+  ATTNRT_DEVICE void add_non_finite(float (&acc)[kTiles][4],
+                                    const Softmax<T, Shape, Expression>& softmax,
                                     int32_t first_key) const {
     device::sync_block();
     ATTNRT_UNROLL
@@ -63,7 +64,9 @@ class FiniteTile {
     return low | high;
   }
 
-  ATTNRT_DEVICE void add_column_pair(float (&sums)[4], uint32_t n, const Softmax<T, Shape>& softmax,
+  template <class Expression>
+  ATTNRT_DEVICE void add_column_pair(float (&sums)[4], uint32_t n,
+                                     const Softmax<T, Shape, Expression>& softmax,
                                      int32_t first_key) const {
     const uint32_t lane = device::lane_index();
     const uint32_t chunk = key_warp_ * Shape::kColumnTiles + n;

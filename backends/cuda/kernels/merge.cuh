@@ -62,12 +62,13 @@ class MergedRow {
 ATTNRT_DEVICE void merge_states_block(const MergeParams& params) {
   const OutputParams& output = params.output;
   const auto heads = static_cast<uint32_t>(output.heads_q);
-  DeviceMerge tile = {0, output.total_q, 0, 0, 0};
+  DeviceMerge tile = {0, output.total_q, 0, 0, 0, output.heads_q, 0};
   const bool planned = params.tiles != nullptr;
   if (planned) tile = device::load(params.tiles + device::block_y());
   const int64_t at = int64_t{device::block_x()} * kMergeWarps + device::thread_index() / 32;
   const int64_t rows = int64_t{tile.tokens} * heads;
-  if (at >= rows) return;
+  const auto head = static_cast<int32_t>(at % heads);
+  if (at >= rows || head < tile.head_begin || head >= tile.head_end) return;
   MergedRow merged;
   for (int32_t i = 0; i < params.num_sources; ++i) {
     const StateParams& source = params.sources[i];
@@ -78,7 +79,7 @@ ATTNRT_DEVICE void merge_states_block(const MergeParams& params) {
                  source.acc + state * output.head_dim_v, output.head_dim_v);
     }
   }
-  merged.store(output, tile.first_row + at / heads, static_cast<uint32_t>(at % heads));
+  merged.store(output, tile.first_row + at / heads, static_cast<uint32_t>(head));
 }
 
 /// Block (rows): finished results.

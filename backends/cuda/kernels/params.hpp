@@ -18,6 +18,8 @@ struct DeviceSequence {
   int32_t q_start;
   int32_t first_page;  // where its pages begin in the list of all; packed: unused
   int64_t first_slot;  // slot of key 0
+  int32_t q_len;
+  int32_t unused;
 };
 
 /// What a block of threads computes, once for every KV head: rows [row_begin, row_end) of a tile
@@ -34,6 +36,28 @@ struct DeviceUnit {
   int64_t state_token;    // place of split 0's states in (split, token) pairs; it may be negative
   int32_t state_stride;   // pairs from split to split
   int32_t stores_states;  // for a merge; else the unit has all splits, and writes results
+  int32_t kv_head_begin;  // of the tile, whose KV heads are counted from here
+  int32_t run_begin;      // the tile's runs; only with a mask
+  int32_t run_end;
+  int32_t unused;
+};
+
+/// Blocks of keys [begin, end) that rows of a tile see some of, apart and in order.
+struct DeviceRun {
+  int32_t begin;
+  int32_t end;
+  int32_t before;     // blocks of the tile's runs before this one
+  int32_t undecided;  // the mask has to be asked; else only windows decide
+};
+
+/// A slot of an expression with its value. Strides are in elements.
+struct DeviceSlot {
+  const void* data;
+  int64_t int_value;
+  int64_t shape[4];
+  int64_t strides[4];
+  float float_value;
+  int32_t unused;
 };
 
 /// A tile whose splits were computed apart: its states begin at `state_token`.
@@ -41,8 +65,10 @@ struct DeviceMerge {
   int32_t first_row;  // of q and out
   int32_t tokens;
   int32_t num_splits;
-  int32_t unused;
+  int32_t head_begin;  // of q
   int64_t state_token;
+  int32_t head_end;
+  int32_t unused;
 };
 
 enum class Element : int32_t { kFloat, kBFloat16, kHalf };  // as DType
@@ -104,14 +130,16 @@ struct AttendParams {
   int64_t alibi_stride;
   int32_t page_size;  // packed: 0
   int32_t group;
-  uint32_t heads_kv;
+  uint32_t heads_kv;  // of a unit
   int32_t head_dim;
   int32_t window_left;
   int32_t window_right;
   int32_t aligned;         // q, K and V can be read 16 bytes at a time
   int32_t callers_states;  // states of all units go to (split, total_q) places
   float scale_log2;        // scale * log2(e); with softcap: scale / softcap
-  float softcap_log2;      // softcap * log2(e); 0: none
+  float softcap_log2;      // softcap * log2(e); 0: none. A score expression takes both without
+                           // log2(e), which its result is multiplied with
+  const DeviceRun* runs;   // of all tiles; only with a mask
 };
 
 /// States that merge_rows folds one after the other.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/cuda/device/device.hpp"
+#include "backends/cuda/kernels/expression.cuh"
 #include "backends/cuda/kernels/params.hpp"
 #include "backends/cuda/kernels/rotary.cuh"
 #include "backends/cuda/kernels/sources.cuh"
@@ -30,6 +31,7 @@ class Rows {
                      const DeviceSequence& sequence, uint32_t kv_head)
       : unit_(unit),
         sequence_(sequence),
+        kv_head_(static_cast<int32_t>(kv_head)),
         first_head_(kv_head * static_cast<uint32_t>(params.group)) {
     const auto group = static_cast<uint32_t>(params.group);
     const uint32_t first = static_cast<uint32_t>(unit.row_begin) / group;
@@ -58,6 +60,12 @@ class Rows {
   /// Where this sequence's slopes begin.
   [[nodiscard]] ATTNRT_DEVICE int64_t alibi_row(const AttendParams& params) const {
     return unit_.seq * params.alibi_stride;
+  }
+
+  /// What an expression is asked about in this row, but for the key.
+  [[nodiscard]] ATTNRT_DEVICE ExprPoint point(const Row& row) const {
+    return {position(row.token), 0, unit_.seq, static_cast<int32_t>(row.head), kv_head_,
+            sequence_.q_len, sequence_.kv_len};
   }
 
   [[nodiscard]] ATTNRT_DEVICE int64_t position(int32_t token) const {
@@ -148,6 +156,7 @@ class Rows {
 
   DeviceUnit unit_;
   DeviceSequence sequence_;
+  int32_t kv_head_;
   uint32_t first_head_;
   KeyInterval first_;  // of the first row; both ends grow from row to row
   KeyInterval last_;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "backends/cuda/device/device.hpp"
+#include "backends/cuda/kernels/expression.cuh"
 #include "backends/cuda/kernels/rows.cuh"
 #include "backends/cuda/kernels/shape.hpp"
 #include "backends/cuda/kernels/state.cuh"
@@ -21,23 +22,25 @@ struct RowPair {
   float lower;
 };
 
-template <class T, class Shape>
+template <class T, class Shape, class Expression = NoExpression>
 class Softmax {
  public:
   static constexpr int kTiles = Shape::kKeyTiles;
   using Scores = float[kTiles][4];
 
   ATTNRT_DEVICE Softmax(const AttendParams& params, const Rows& rows, uint32_t row_warp,
-                        uint32_t key_warp)
+                        uint32_t key_warp, const Expression& expression)
       : params_(params),
         row_(row_warp * 16 + device::lane_index() / 4),
         first_key_(static_cast<int32_t>(key_warp * kTiles * 8 + device::lane_index() % 4 * 2)),
-        key_warp_(key_warp) {
+        key_warp_(key_warp),
+        asker_(expression) {
     ATTNRT_UNROLL
     for (uint32_t half = 0; half < 2; ++half) {
       const Row row = rows.row(params, row_ + 8 * half);
       keys_[half] = rows.keys_of(params, row.token);
       if (!row.exists) keys_[half] = {0, 0};
+      asker_.set_row(half, rows, row);
     }
     // Both ends grow from row to row; rows that do not exist come last.
     const Row first = rows.row(params, row_warp * 16);
@@ -59,7 +62,7 @@ class Softmax {
   ATTNRT_DEVICE RowPair weigh(const Rows& rows, Scores& scores, int32_t block_key,
                               uint32_t weights) {
     transform(rows, scores, block_key);
-    if (!rows.all_visible(block_key)) mask(scores, block_key);
+    if (undecided() || !rows.all_visible(block_key)) mask(scores, block_key);
     float top[2] = {-device::infinity(), -device::infinity()};
     ATTNRT_UNROLL
     for (int n = 0; n < kTiles; ++n) {
@@ -125,9 +128,22 @@ class Softmax {
     return warp_keys_.begin < block_key + kBlockKeys && warp_keys_.end > block_key;
   }
 
+  /// Whether the mask has to be asked in the block of keys that comes.
+  ATTNRT_DEVICE void set_undecided(bool undecided) {
+    if constexpr (Expression::kMask) undecided_ = undecided;
+  }
+  [[nodiscard]] ATTNRT_DEVICE bool undecided() const {
+    if constexpr (Expression::kMask) return undecided_;
+    return false;
+  }
+
   /// The upper (0) or lower (1) row sees the key.
   [[nodiscard]] ATTNRT_DEVICE bool sees(int half, int32_t key) const {
-    return key >= keys_[half].begin && key < keys_[half].end;
+    const bool inside = key >= keys_[half].begin && key < keys_[half].end;
+    if constexpr (Expression::kMask) {
+      return inside && (!undecided_ || asker_.sees(half, key));
+    }
+    return inside;
   }
 
   /// The states of this thread's two rows over all keys since begin().
@@ -164,6 +180,19 @@ class Softmax {
       }
     }
     if (params_.alibi != nullptr) add_distance(rows, scores, block_key);
+    if constexpr (Expression::kScore) ask_scores(scores, block_key);
+  }
+
+  // From natural units to those of base 2.
+  ATTNRT_DEVICE void ask_scores(Scores& scores, int32_t block_key) const {
+    ATTNRT_UNROLL
+    for (int n = 0; n < kTiles; ++n) {
+      ATTNRT_UNROLL
+      for (int j = 0; j < 4; ++j) {
+        const int32_t key = block_key + first_key_ + n * 8 + j % 2;
+        scores[n][j] = device::mul(asker_.score(j / 2, key, scores[n][j]), kLog2E);
+      }
+    }
   }
 
   // 1 - 2 / (exp(2x) + 1); off by 1e-7 of 1 for small x, which the cap magnifies less than a score
@@ -179,7 +208,8 @@ class Softmax {
       const Row row = rows.row(params_, row_ + 8 * half);
       if (!row.exists) continue;
       const float slope =
-          device::mul(device::load(params_.alibi + rows.alibi_row(params_) + row.head), kLog2E);
+          device::mul(device::load(params_.alibi + rows.alibi_row(params_) + row.head),
+                      Expression::kScore ? 1.0f : kLog2E);
       const auto from = static_cast<float>(rows.position(row.token) - block_key - first_key_);
       ATTNRT_UNROLL
       for (uint32_t n = 0; n < kTiles; ++n) {
@@ -275,6 +305,8 @@ class Softmax {
   KeyInterval warp_keys_;  // of all 16 rows
   float max_[2];
   float sums_[2][Shape::kSumGroups];
+  Asker<Expression> asker_;
+  bool undecided_ = false;
 };
 
 }  // namespace attnrt::cuda

@@ -49,7 +49,7 @@ template <>
 inline void AttendBlock<Half, SourcesOffByOne>::note_sources(int32_t i) {
   if (device::thread_index() >= kBlockKeys) return;
   device::shared_store(sources_of(i + 2) + device::thread_index() * 8, next_source_);
-  next_source_ = places().source_of(my_key(i + 3) + 1);
+  next_source_ = places().source_of(my_key(blocks_.ahead(i + 3)) + 1);
 }
 
 template <>

@@ -50,7 +50,7 @@ void unchanged(AttendArgs&) {}
 }  // namespace
 
 TEST_SUITE("what the CUDA backend takes") {
-  TEST_CASE("all of a good call, in every layout that is not packed16, and closed forms") {
+  TEST_CASE("all of a good call, in every layout that is not packed16, closed forms, expressions") {
     for (const KvLayout layout : {KvLayout::kNHD, KvLayout::kHND, KvLayout::kPacked}) {
       ProblemShape shape = good_shape();
       shape.layout = layout;
@@ -58,6 +58,8 @@ TEST_SUITE("what the CUDA backend takes") {
       shape.spec.has_alibi = shape.spec.has_sinks = true;
       shape.spec.window_left = 5;
       shape.rotary = test::Rotary::kHalves;
+      REQUIRE(expr::compile_mask(expr::kv() % 2 == 0, shape.spec.mask).ok());
+      REQUIRE(expr::compile_score(expr::score() * 2.0, shape.spec.score).ok());
       CHECK(answer(shape, unchanged).message() == "");
     }
   }
@@ -80,12 +82,6 @@ TEST_SUITE("what the CUDA backend takes") {
     shape.spec.num_heads_kv = 1;
     shape.mla = true;
     check_refused(answer(shape, unchanged), "kv.v_is_k_prefix");
-    shape = good_shape();
-    REQUIRE(expr::compile_mask(expr::kv() % 2 == 0, shape.spec.mask).ok());
-    check_refused(answer(shape, unchanged), "spec.mask");
-    shape = good_shape();
-    REQUIRE(expr::compile_score(expr::score() * 2.0, shape.spec.score).ok());
-    check_refused(answer(shape, unchanged), "spec.score");
     shape = good_shape();
     shape.spec.arithmetic = Arithmetic::kFloat32;
     check_refused(answer(shape, unchanged), "arithmetic is kFloat32");

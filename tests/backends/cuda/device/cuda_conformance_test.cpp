@@ -80,6 +80,40 @@ TEST_SUITE("CUDA conformance") {
     }
   }
 
+  TEST_CASE("masks and scores, compiled by the first call") {
+    Context context;
+    if (!device_context(context)) return;
+    const std::vector<float> slopes = {0.5f, 0.25f, 0.125f, 0.0625f, 0.3f, 0.2f, 0.1f, 0.0f};
+    std::vector<int32_t> doc(5000);
+    for (size_t i = 0; i < doc.size(); ++i) doc[i] = static_cast<int32_t>(i / 700 % 3);
+    for (const char* mask : {"", "i32 doc[]; doc[q] == doc[kv] && kv <= q", "kv % 5 != h"}) {
+      for (const char* score : {"", "f32 slopes[]; score - slopes[h] * abs(q - kv)",
+                                "3.0 * tanh(score) + 0.125 * (h + 1)"}) {
+        CAPTURE(mask);
+        CAPTURE(score);
+        ProblemShape shape = mixed_shape();
+        shape.spec.causal = false;
+        expr::Expr expression;
+        if (*mask != '\0') {
+          REQUIRE(expr::parse(mask, expression).message() == "");
+          REQUIRE(expr::compile_mask(expression, shape.spec.mask).message() == "");
+        }
+        if (*score != '\0') {
+          REQUIRE(expr::parse(score, expression).message() == "");
+          REQUIRE(expr::compile_score(expression, shape.spec.score).message() == "");
+        }
+        shape.mask_values = {
+            expr::buffer_value("doc", expr::ElementType::kI32, doc.data(), {int64_t{5000}})};
+        shape.score_values = {
+            expr::buffer_value("slopes", expr::ElementType::kF32, slopes.data(), {int64_t{8}})};
+        const Problem problem(shape);
+        Output output = problem.make_output();
+        REQUIRE(run_on_device(context, problem, output) == "");
+        CHECK(check_close(problem, expect(problem), output, reference::Weights::kBFloat16) == "");
+      }
+    }
+  }
+
   TEST_CASE("captured in a graph and replayed") {
     cudaStream_t stream = nullptr;
     Context context;

@@ -35,6 +35,23 @@ class DeviceMirror {
     return static_cast<T*>(copy.device);
   }
 
+  /// The same values, tables on the device. The list is good until the next call.
+  std::span<const expr::SlotValue> values(std::span<const expr::SlotValue> host) {
+    values_.assign(host.begin(), host.end());
+    for (expr::SlotValue& value : values_) {
+      if (value.kind != expr::SlotKind::kBuffer) continue;
+      int64_t last = 0;
+      for (size_t i = 0; i < static_cast<size_t>(value.rank); ++i) {
+        last += (value.shape[i] - 1) * value.strides[i];
+      }
+      const bool bytes = value.element == expr::ElementType::kI8 ||
+                         value.element == expr::ElementType::kBool;
+      const size_t size = bytes ? 1 : value.element == expr::ElementType::kBF16 ? 2 : 4;
+      value.data = in(value.data, static_cast<size_t>(last + 1) * size);
+    }
+    return values_;
+  }
+
   /// Everything written on the device so far, into the host memory that `host` was made from.
   void out(void* host) {
     failed_ = failed_ || cudaDeviceSynchronize() != cudaSuccess;
@@ -53,6 +70,7 @@ class DeviceMirror {
     size_t bytes;
   };
   std::vector<Copy> copies_;
+  std::vector<expr::SlotValue> values_;
   bool failed_ = false;
 };
 
@@ -84,6 +102,7 @@ inline AttendArgs device_args(const Problem& problem, Output& output, DeviceMirr
                                                2 * size_of(rotary.dtype));
   rotary.cos = mirror.in(rotary.cos, table_bytes);
   rotary.sin = mirror.in(rotary.sin, table_bytes);
+  args.score_values = mirror.values(args.score_values);
   args.q.device = kv.device = args.out.device = Device::kCuda;
   return args;
 }
