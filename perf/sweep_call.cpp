@@ -6,6 +6,7 @@
 
 #include "perf/random_fill.hpp"
 #include "perf/tile_scores.hpp"
+#include "src/expr/slot_bytes.hpp"
 
 namespace attnrt::perf {
 namespace {
@@ -58,8 +59,22 @@ Status SweepCall::prepare() {
   args_.q.device = args_.out.device = device_.device();
   args_.kv = rotation_.view(kv_, 0);
   args_.kv.device = device_.device();
-  args_.score_values = input_.score_values();
+  place_score_tables();
   return {};
+}
+
+// Where the other tensors are.
+void SweepCall::place_score_tables() {
+  tables_.clear();
+  score_values_.assign(input_.score_values().begin(), input_.score_values().end());
+  for (expr::SlotValue& value : score_values_) {
+    const size_t bytes = expr::table_bytes(value);
+    if (bytes == 0 || device_.host_memory()) continue;
+    DeviceBuffer& table = tables_.emplace_back(device_, bytes);
+    device_.copy_in(table.data(), value.data, bytes);
+    value.data = table.data();
+  }
+  args_.score_values = score_values_;
 }
 
 Status SweepCall::attend(Context& context, const std::stop_token& stop) {

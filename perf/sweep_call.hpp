@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <stop_token>
+#include <vector>
 
 #include "attnrt/attention.hpp"
 #include "perf/case_input.hpp"
@@ -61,6 +62,8 @@ class SweepCall {
   [[nodiscard]] int64_t copies() const { return rotation_.copies(); }
 
  private:
+  void place_score_tables();
+
   CaseInput input_;
   KvRotation rotation_;  // owns the block table, which the plan borrows
   std::byte* kv_;
@@ -68,6 +71,8 @@ class SweepCall {
   int64_t next_copy_ = 0;
   DeviceBuffer q_;
   DeviceBuffer out_;
+  std::vector<DeviceBuffer> tables_;  // of the score, where the device is not the host
+  std::vector<expr::SlotValue> score_values_;
   Plan plan_;
   Work work_;
   AttendArgs args_;

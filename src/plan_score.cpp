@@ -82,8 +82,7 @@ bool options_are_free(const AttentionSpec& spec, const ScoreForm& form) {
 
 // Whether the whole expression is a soft cap and ALiBi of the options; `score` then has them. On a
 // device slopes would have to come from there, and tables are there already: these are programs.
-bool is_closed_form(const PlanData& plan, Device device, ScoreStorage& storage,
-                    BoundScore& score) {
+bool is_closed_form(const PlanData& plan, Device device, ScoreStorage& storage, BoundScore& score) {
   const ProgramData& program = *plan.score->program().data();
   const ScoreForm& form = program.score_form;
   if (!form.exact || !program.dots.empty() || !options_are_free(plan.spec, form)) return false;

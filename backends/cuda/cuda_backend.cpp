@@ -329,13 +329,12 @@ class CudaBackend final : public Backend {
   static cudaError_t launch_expressions(CudaState& state, const PlanKernels& kernels,
                                         const AttendLaunch& launch, const AttendParams& params) {
     const auto of = [&](bool tall) { return KernelShape{launch.dtype, launch.padded_dim, tall}; };
-    const cudaError_t error = launch_expression(
-        kernels.tall, of(true), params, state.slots,
-        {launch.tall_units, launch.num_tall, launch.kv_heads}, state.stream);
+    const cudaError_t error =
+        launch_expression(kernels.tall, of(true), params, state.slots,
+                          {launch.tall_units, launch.num_tall, launch.kv_heads}, state.stream);
     if (error != cudaSuccess) return error;
     return launch_expression(kernels.low, of(false), params, state.slots,
-                             {launch.short_units, launch.num_short, launch.kv_heads},
-                             state.stream);
+                             {launch.short_units, launch.num_short, launch.kv_heads}, state.stream);
   }
 };
 

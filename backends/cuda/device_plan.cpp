@@ -131,8 +131,7 @@ DevicePlanLayout lay_out(const PlanData& plan) noexcept {
     device_runs(plan, tile, [&](const DeviceRun&) { ++runs; });
   }
   layout.runs = reserve<DeviceRun>(runs, layout.total);
-  layout.tables =
-      reserve<std::byte>(table_bytes(plan.mask->bindings().slots), layout.total);
+  layout.tables = reserve<std::byte>(table_bytes(plan.mask->bindings().slots), layout.total);
   return layout;
 }
 
@@ -142,9 +141,8 @@ void write_device_plan(const PlanData& plan, const DevicePlanLayout& layout,
   int64_t first_page = 0;
   for (const PlanSequence& seq : plan.sequences) {
     const int64_t pages = pages_of(plan, seq);
-    sequences.push(
-        {seq.q_begin, seq.kv_len, seq.q_start, static_cast<int32_t>(first_page), seq.first_slot,
-         seq.q_len, 0});
+    sequences.push({seq.q_begin, seq.kv_len, seq.q_start, static_cast<int32_t>(first_page),
+                    seq.first_slot, seq.q_len, 0});
     if (pages > 0) {
       std::memcpy(bytes.data() + layout.pages + static_cast<size_t>(first_page) * 4, seq.pages,
                   static_cast<size_t>(pages) * 4);

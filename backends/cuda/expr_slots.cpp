@@ -5,6 +5,8 @@
 #include <array>
 #include <cstring>
 
+#include "src/expr/slot_bytes.hpp"
+
 namespace attnrt::cuda {
 namespace {
 
@@ -12,18 +14,6 @@ using expr::BoundSlot;
 
 constexpr size_t kAlign = 16;
 constexpr size_t kRank = 4;
-
-size_t element_bytes(expr::ElementType element) {
-  switch (element) {
-    case expr::ElementType::kI8:
-    case expr::ElementType::kBool:
-      return 1;
-    case expr::ElementType::kBF16:
-      return 2;
-    default:
-      return 4;
-  }
-}
 
 // A table without gaps. Dimensions that repeat (stride 0) are kept once; those that the table does
 // not have come first, with one element.
@@ -46,14 +36,14 @@ Dense dense(const BoundSlot& slot) {
     made.to[at] = elements;
     elements *= slot.shape[i];
   }
-  made.bytes = static_cast<size_t>(elements) * element_bytes(slot.element);
+  made.bytes = static_cast<size_t>(elements) * expr::element_bytes(slot.element);
   return made;
 }
 
 size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
 void copy_table(const BoundSlot& slot, const Dense& to, std::byte* target) {
-  const auto size = static_cast<int64_t>(element_bytes(slot.element));
+  const auto size = static_cast<int64_t>(expr::element_bytes(slot.element));
   const auto* source = static_cast<const std::byte*>(slot.data);
   const auto& n = to.count;
   for (int64_t a = 0; a < n[0]; ++a) {

@@ -18,6 +18,8 @@ using expr::TileOperand;
 using expr::TileRank;
 using expr::TileStep;
 
+static_assert(static_cast<int>(TileOp::kResult) == 68, "a new operation has to be printed, too");
+
 const char* element_name(ElementType element) {
   switch (element) {
     case ElementType::kI32:
@@ -229,7 +231,8 @@ class Printer {
   [[nodiscard]] std::string value(const TileStep& step) const {
     if (const std::string function = function_name(step.op); !function.empty()) {
       std::string call = function + "(" + in(step, 0);
-      for (size_t i = 1; i < static_cast<size_t>(step.num_operands); ++i) call += ", " + in(step, i);
+      for (size_t i = 1; i < static_cast<size_t>(step.num_operands); ++i)
+        call += ", " + in(step, i);
       return call + ")";
     }
     if (const std::string infix = infix_operator(step.op); !infix.empty()) {
@@ -345,8 +348,10 @@ std::string expression_source(const SourceProgram& mask, const SourceProgram& sc
   text += std::string("  static constexpr bool kScore = ") + flag(score);
   text += "  DeviceSlot slots[" + std::to_string(num_device_slots(mask, score)) + "];\n";
   if (mask.exists()) {
-    text += "\n  [[nodiscard]] ATTNRT_DEVICE bool sees([[maybe_unused]] const ExprPoint& at) const {\n" +
-            Printer(mask, 0).mask_body() + "  }\n";
+    text +=
+        "\n  [[nodiscard]] ATTNRT_DEVICE bool sees([[maybe_unused]] const ExprPoint& at) const "
+        "{\n" +
+        Printer(mask, 0).mask_body() + "  }\n";
   }
   if (score.exists()) {
     text +=
@@ -360,8 +365,8 @@ std::string expression_source(const SourceProgram& mask, const SourceProgram& sc
 std::string kernel_source(const SourceProgram& mask, const SourceProgram& score,
                           const KernelShape& shape) {
   const std::string type = shape.dtype == DType::kF16 ? "Half" : "BFloat16";
-  const std::string of = (shape.tall ? "TallShape<" : "ShortShape<") +
-                         std::to_string(shape.padded_dim) + ">";
+  const std::string of =
+      (shape.tall ? "TallShape<" : "ShortShape<") + std::to_string(shape.padded_dim) + ">";
   return "#include \"backends/cuda/kernels/attend.cuh\"\n"
          "#include \"backends/cuda/kernels/expression_ops.cuh\"\n"
          "#include \"backends/cuda/kernels/shapes.hpp\"\n"

@@ -10,6 +10,7 @@
 #include "backends/cuda/kernels/attend.cuh"
 #include "backends/cuda/kernels/merge.cuh"
 #include "backends/cuda/kernels/shapes.hpp"
+#include "src/expr/slot_bytes.hpp"
 
 namespace attnrt::test {
 namespace {
@@ -86,15 +87,7 @@ void name_cache(const KvView& kv, bool writable, SimtMemory& memory) {
 
 void name_tables(std::span<const expr::SlotValue> values, SimtMemory& memory) {
   for (const expr::SlotValue& value : values) {
-    if (value.kind != expr::SlotKind::kBuffer) continue;
-    int64_t last = 0;
-    for (size_t i = 0; i < static_cast<size_t>(value.rank); ++i) {
-      last += (value.shape[i] - 1) * value.strides[i];
-    }
-    const bool bytes = value.element == expr::ElementType::kI8 ||
-                       value.element == expr::ElementType::kBool;
-    const size_t size = bytes ? 1 : value.element == expr::ElementType::kBF16 ? 2 : 4;
-    memory.readable(value.data, static_cast<size_t>(last + 1) * size);
+    memory.readable(value.data, expr::table_bytes(value));
   }
 }
 

@@ -27,7 +27,7 @@ SimtKernel kernel_of() {
   return {[](const cuda::AttendParams& params) {
             const Current<kHasMask, kHasScore> expression;
             cuda::AttendBlock<cuda::BFloat16, Shape, Current<kHasMask, kHasScore>>(params,
-                                                                                  expression)
+                                                                                   expression)
                 .run();
           },
           Shape::kThreads, Shape::kSharedBytes, Shape::kHeadsTogether};

@@ -64,8 +64,13 @@ class Rows {
 
   /// What an expression is asked about in this row, but for the key.
   [[nodiscard]] ATTNRT_DEVICE ExprPoint point(const Row& row) const {
-    return {position(row.token), 0, unit_.seq, static_cast<int32_t>(row.head), kv_head_,
-            sequence_.q_len, sequence_.kv_len};
+    return {position(row.token),
+            0,
+            unit_.seq,
+            static_cast<int32_t>(row.head),
+            kv_head_,
+            sequence_.q_len,
+            sequence_.kv_len};
   }
 
   [[nodiscard]] ATTNRT_DEVICE int64_t position(int32_t token) const {

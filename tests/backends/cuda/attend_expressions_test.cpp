@@ -91,8 +91,10 @@ ProblemShape long_shape() {
       expr::buffer_value("doc", expr::ElementType::kI32, doc.data(), {int64_t{2600}})};
   shape.score_values = {
       expr::buffer_value("slopes", expr::ElementType::kF32, slopes.data(), {int64_t{4}})};
-  shape.sequences = {{.q_len = 1, .kv_len = 2600}, {.q_len = 5, .kv_len = 2100},
-                     {.q_len = 40, .kv_len = 700}, {.q_len = 2, .kv_len = 0}};
+  shape.sequences = {{.q_len = 1, .kv_len = 2600},
+                     {.q_len = 5, .kv_len = 2100},
+                     {.q_len = 40, .kv_len = 700},
+                     {.q_len = 2, .kv_len = 0}};
   return shape;
 }
 
@@ -175,7 +177,8 @@ TEST_SUITE("CUDA attention kernels with expressions, emulated") {
     CHECK(finding(Problem(wide)) == "");
   }
 
-  TEST_CASE("pages, the batch around a sequence, how splits are shared and who keeps states: no bit") {
+  TEST_CASE(
+      "pages, the batch around a sequence, how splits are shared and who keeps states: no bit") {
     const ProblemShape shape = long_shape();
     const Output expected = result_of(shape);
     ProblemShape other = shape;

@@ -18,12 +18,6 @@
 
 namespace attnrt::test {
 
-const SimtExpression* find_compiled(const std::string& source) {
-  const std::span<const CompiledExpression> all = compiled_expressions();
-  const auto at = std::ranges::find(all, source, &CompiledExpression::source);
-  return at == all.end() ? nullptr : &at->functions;
-}
-
 namespace {
 
 using expr::Expr;
@@ -37,16 +31,15 @@ std::vector<Point> points() {
   for (int64_t q = 0; q < 48; q += 3) {
     for (int64_t kv = 0; kv < 48; kv += 1 + q % 2) {
       const int64_t h = (q + kv) % 4;
-      made.push_back({.b = kv % 2,
-                      .h = h,
-                      .hkv = h / 2,
-                      .q = q,
-                      .kv = kv,
-                      .q_len = 48,
-                      .kv_len = 47,
-                      .score = static_cast<double>(static_cast<float>((q * 7 + kv * 5) % 33) /
-                                                       8.0f -
-                                                   2.0f)});
+      made.push_back(
+          {.b = kv % 2,
+           .h = h,
+           .hkv = h / 2,
+           .q = q,
+           .kv = kv,
+           .q_len = 48,
+           .kv_len = 47,
+           .score = static_cast<double>(static_cast<float>((q * 7 + kv * 5) % 33) / 8.0f - 2.0f)});
     }
   }
   return made;
@@ -182,41 +175,6 @@ TEST_SUITE("printed expressions") {
     }
     CHECK(masks > kGeneratedRandom / 4);
     CHECK(scores > kGeneratedRandom / 8);
-  }
-
-  TEST_CASE("tables are copied without gaps, repeated dimensions once") {
-    std::vector<int32_t> table(60);
-    for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<int32_t>(i);
-    std::vector<expr::BoundSlot> slots(3);
-    slots[0] = {.kind = expr::SlotKind::kInt, .int_value = 7};
-    slots[1] = {.kind = expr::SlotKind::kBuffer,
-                .data = table.data(),
-                .rank = 3,
-                .shape = {2, 9, 3},
-                .strides = {30, 0, 5}};
-    slots[2] = {.kind = expr::SlotKind::kBuffer,
-                .data = table.data(),
-                .rank = 2,
-                .shape = {4, 3},
-                .strides = {7, 1}};
-    std::vector<std::byte> bytes(cuda::table_bytes(slots));
-    CHECK(bytes.size() == 32 + 48);
-    cuda::write_tables(slots, bytes.data());
-    std::vector<cuda::DeviceSlot> made(3);
-    cuda::copied_slots(slots, bytes.data(), made.data());
-    CHECK(made[0].int_value == 7);
-    const auto at = [](const cuda::DeviceSlot& slot, int64_t a, int64_t b, int64_t c) {
-      return static_cast<const int32_t*>(
-          slot.data)[a * slot.strides[0] + b * slot.strides[1] + c * slot.strides[2]];
-    };
-    for (int64_t a = 0; a < 2; ++a) {
-      for (int64_t b = 0; b < 9; ++b) {
-        for (int64_t c = 0; c < 3; ++c) CHECK(at(made[1], a, b, c) == a * 30 + c * 5);
-      }
-    }
-    for (int64_t a = 0; a < 4; ++a) {
-      for (int64_t b = 0; b < 3; ++b) CHECK(at(made[2], a, b, 0) == a * 7 + b);
-    }
   }
 }
 

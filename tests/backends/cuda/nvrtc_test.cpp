@@ -48,7 +48,10 @@ struct Programs {
 
 // ELF, with the kernel's name in it.
 bool is_code(const std::string& code) {
-  return code.substr(0, 4) == "\x7f" "ELF" && code.find(kKernelName) != std::string::npos;
+  return code.substr(0, 4) ==
+             "\x7f"
+             "ELF" &&
+         code.find(kKernelName) != std::string::npos;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "attnrt/attnrt.hpp"
+#include "src/expr/slot_bytes.hpp"
 #include "tests/support/problem.hpp"
 
 namespace attnrt::test {
@@ -39,15 +40,7 @@ class DeviceMirror {
   std::span<const expr::SlotValue> values(std::span<const expr::SlotValue> host) {
     values_.assign(host.begin(), host.end());
     for (expr::SlotValue& value : values_) {
-      if (value.kind != expr::SlotKind::kBuffer) continue;
-      int64_t last = 0;
-      for (size_t i = 0; i < static_cast<size_t>(value.rank); ++i) {
-        last += (value.shape[i] - 1) * value.strides[i];
-      }
-      const bool bytes = value.element == expr::ElementType::kI8 ||
-                         value.element == expr::ElementType::kBool;
-      const size_t size = bytes ? 1 : value.element == expr::ElementType::kBF16 ? 2 : 4;
-      value.data = in(value.data, static_cast<size_t>(last + 1) * size);
+      value.data = in(value.data, expr::table_bytes(value));
     }
     return values_;
   }

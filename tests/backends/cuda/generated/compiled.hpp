@@ -2,6 +2,7 @@
 // What print_cases.cpp has printed, compiled.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,10 @@ struct CompiledExpression {
 std::span<const CompiledExpression> compiled_expressions();
 
 /// Null where nothing of this source was compiled.
-const SimtExpression* find_compiled(const std::string& source);
+inline const SimtExpression* find_compiled(const std::string& source) {
+  const std::span<const CompiledExpression> all = compiled_expressions();
+  const auto at = std::ranges::find(all, source, &CompiledExpression::source);
+  return at == all.end() ? nullptr : &at->functions;
+}
 
 }  // namespace attnrt::test
