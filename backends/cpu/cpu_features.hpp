@@ -28,9 +28,9 @@ enum CpuFeature : uint32_t {
   kFeatureFastOneDnn = 1u << 13,
 };
 
-/// Whether software should ask for the next block of packed16 pages, too. Emerald Rapids: from 18
-/// to 30 GB/s a core with it. Zen 5 brings more by itself (25.4 GB/s a core without, 23.1 with: its
-/// misses that software asks for share few buffers).
+/// Whether software should ask for the next block of packed16 pages, head by head into L2. Emerald
+/// Rapids: from 18 to 30 GB/s a core with it. Zen 5 not: 25.4 GB/s a core without, 23.1 with; there
+/// AttendTask::close does more.
 bool prefetches_next_block() noexcept;
 
 /// Bits of this machine; found once. Where the CPU has AMX, the first call asks the operating

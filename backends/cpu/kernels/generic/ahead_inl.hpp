@@ -69,6 +69,61 @@ class Ahead {
   AheadPlaces next_{};
 };
 
+// Lines that follow one another in memory.
+struct LineRun {
+  const char* begin;
+  const char* end;
+};
+
+// In step with the products instead of a head ahead: V while K is multiplied, the next head's K
+// while V is, into L1, in the order of their addresses, so that hardware prefetchers follow. Zen 5,
+// one thread, cold, group 4, GB/s with pages of 16 / 256 (reading linearly: 43): nothing 27 / 21,
+// lines asked for once 23 / 26, with fences 29 / 33, and asked for twice 32 / 34. What is in L2
+// already pays for the fences: 41 instead of 71.
+class AheadClose {
+ public:
+  // Runs end with an empty one. Lines are asked for in `first`, and again `again` behind it, for
+  // those that found all miss buffers taken.
+  void start(const LineRun* first, const LineRun* again) {
+    first_ = {first, first->begin};
+    again_ = {again, again->begin};
+  }
+
+  template <int kCount>
+  [[gnu::always_inline]] void lines() {
+    first_.template lines<kCount>();
+    again_.template lines<kCount>();
+    lines_ += kCount;
+    // Loads that run far ahead of the products take the buffers from the prefetches.
+    if (lines_ % kFencedLines == 0) fence();
+  }
+
+ private:
+  struct Cursor {
+    const LineRun* run;
+    const char* at;
+    template <int kCount>
+    [[gnu::always_inline]] void lines() {
+      if (at == run->end) return;
+      for (int i = 0; i < kCount; ++i) __builtin_prefetch(at + int64_t{64} * i, 0, 3);
+      at += int64_t{64} * kCount;
+      if (at == run->end) at = (++run)->begin;
+    }
+  };
+
+  // Pages of 16 / 256, asked for once, GB/s: 4 lines 21 / 22, 8 30 / 32, 16 29 / 33, 32 19 / 24.
+  static constexpr int64_t kFencedLines = 16;
+
+  [[gnu::always_inline]] static void fence() {
+#if defined(__x86_64__) || defined(__i386__)
+    __asm__ volatile("lfence");
+#endif
+  }
+
+  Cursor first_{}, again_{};
+  int64_t lines_ = 0;
+};
+
 struct NoAhead {
   template <int kCount>
   void lines() {}

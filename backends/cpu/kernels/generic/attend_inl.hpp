@@ -181,6 +181,11 @@ class AttendRun {
       if (more) find_keys(task_, next, keys[1 - current]);
       block_.begin_block(block);
       for (int32_t head = 0; head < heads_; ++head) {
+        if (block_.close()) {
+          const bool last = head + 1 == heads_;
+          const BlockKeys* next = !last ? &keys[current] : more ? &keys[1 - current] : nullptr;
+          look_closely(keys[current], head, next, last ? 0 : head + 1);
+        }
         if (task_.ahead && head + 1 < heads_) {
           look_ahead(keys[current], head + 1);
         } else if (task_.ahead && more) {
@@ -195,6 +200,35 @@ class AttendRun {
       block = next;
       current = 1 - current;
     }
+  }
+
+  // V of a head, then K of the one after it; before them the end of its K, where asking again is
+  // while V is asked for first.
+  void look_closely(const BlockKeys& keys, int32_t head, const BlockKeys* next, int32_t next_head) {
+    constexpr int32_t kAgainPieces = 2;
+    const int32_t first = keys.first / kLineColumns;
+    const int32_t last = (keys.last + kLineColumns - 1) / kLineColumns;
+    const int64_t k_bytes = dim_ * kLineColumns * 2;
+    const int64_t v_bytes = dim_v_ * kLineColumns * 2;
+    LineRun* run = close_runs_;
+    const auto add = [&run](const char* begin, int64_t bytes) { *run++ = {begin, begin + bytes}; };
+    for (int32_t i = last - kAgainPieces > first ? last - kAgainPieces : first; i < last; ++i) {
+      add(keys.k[i] + block_.k_offset(head), k_bytes);
+    }
+    const LineRun* const values = run;
+    for (int32_t i = first; i < last; ++i) {
+      // Pieces may share lines' places: see kv_cache.hpp.
+      const bool two = i + 1 < last && keys.v[i + 1] == keys.v[i] + kLineColumns * kLineColumns * 2;
+      add(keys.v[i] + block_.v_offset(head), two ? 2 * v_bytes : v_bytes);
+      if (two) ++i;
+    }
+    if (next != nullptr) {
+      for (int32_t i = next->first / kLineColumns; i * kLineColumns < next->last; ++i) {
+        add(next->k[i] + block_.k_offset(next_head), k_bytes);
+      }
+    }
+    *run = {nullptr, nullptr};
+    block_.ahead_close.start(values, close_runs_);
   }
 
   void look_ahead(const BlockKeys& keys, int32_t head) {
@@ -251,6 +285,7 @@ class AttendRun {
   int32_t heads_ = 0;  // walked together, each once for each branch
   int32_t run_ = 0;    // of the mask, of the split at hand
   const Workspace<Lines> w_;
+  LineRun close_runs_[2 * kPieces + 3];  // K's end, V, next K, none
   BlockRun<Isa, Lines, Kv> block_;
 };
 

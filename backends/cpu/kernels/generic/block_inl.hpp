@@ -101,8 +101,14 @@ class BlockRun {
            static_cast<int64_t>(sizeof(typename Kv::Stored));
   }
 
-  // What comes after the block at hand, asked for meanwhile.
+  // What comes after the block at hand, asked for meanwhile: head by head, or else closely.
   Ahead ahead_k, ahead_v;
+  AheadClose ahead_close;
+
+  // Whether the products ask for what comes next by ahead_close.
+  [[nodiscard]] bool close() const {
+    return Lines::kDot && task_.close && task_.kv.packed16 && rows_ <= Isa::kShortRows;
+  }
 
   // All rows of one KV head and branch of those walked together.
   void run(const BlockKeys& keys, int32_t head) {
@@ -186,6 +192,12 @@ class BlockRun {
           float* scores = w_.scores + (tile.row - chunk) * kBlockKeys + from * kLineColumns;
           with_height<Isa>(tile.height, [&](auto height) {
             constexpr int kRows = decltype(height)::value;
+            if constexpr (Lines::kDot) {
+              if (close()) {
+                return score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores,
+                                                        ahead_close);
+              }
+            }
             if (first_tile) {
               score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, ahead_k);
             } else if constexpr (kRows >= kLeastOfMany<Isa>) {
@@ -225,6 +237,11 @@ class BlockRun {
           const ValueRange<Lines> range{block, begin, first, last};
           with_height<Isa>(tile.height, [&](auto height) {
             constexpr int kRows = decltype(height)::value;
+            if constexpr (Lines::kDot) {
+              if (close()) {
+                return value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_close);
+              }
+            }
             if (first_tile) {
               value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_v);
             } else if constexpr (kRows >= kLeastOfMany<Isa>) {

@@ -59,6 +59,11 @@ template <class Isa, class Lines, int kKeep, int kRowStride, int kProductStride,
   }
 }
 
+template <class AheadT>
+constexpr bool kPullsToL1 = false;
+template <>
+constexpr bool kPullsToL1<Ahead> = true;
+
 // scores[r * kBlockKeys + 16 * g + i] of kWidth pieces from `pieces` on. q: the tile's operands,
 // [dim or pair of dims][kRows].
 template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
@@ -77,11 +82,10 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
 #pragma GCC unroll 16
   for (int g = 0; g < kWidth; ++g) lines[g] = pieces[g];
   AheadT ahead = ahead_of_block;
-  constexpr bool kAhead = sizeof(AheadT) > sizeof(NoAhead);
 #pragma GCC unroll 2
   for (int64_t d = 0; d < dim; d += Lines::kInterleave) {
-    if constexpr (kAhead) {
-      ahead.template lines<kWidth>();
+    ahead.template lines<kWidth>();
+    if constexpr (kPullsToL1<AheadT>) {
 #pragma GCC unroll 16
       for (int g = 0; g < kWidth; ++g) {
         __builtin_prefetch(lines[g] + kLinesToL1 * line_elements<Lines>());
@@ -162,7 +166,6 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
     ++key;
   }
   AheadT ahead = ahead_of_block;
-  constexpr bool kAhead = sizeof(AheadT) > sizeof(NoAhead);
   const int64_t v_stride = range.block.v_stride;
   const int32_t whole = range.last / kKeys * kKeys;
   const typename Lines::Operand* a = p + (Lines::kDot ? key / 2 : key);
@@ -175,8 +178,8 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
       const typename Lines::Stored* lines[kWidth];
 #pragma GCC unroll 16
       for (int g = 0; g < kWidth; ++g) lines[g] = line + g * v_stride;
-      if constexpr (kAhead) {
-        ahead.template lines<kWidth>();
+      ahead.template lines<kWidth>();
+      if constexpr (kPullsToL1<AheadT>) {
 #pragma GCC unroll 16
         for (int g = 0; g < kWidth; ++g) __builtin_prefetch(lines[g] + kWidth * v_stride);
       }
