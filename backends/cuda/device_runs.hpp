@@ -2,6 +2,7 @@
 // The runs of a tile in blocks of 64 keys, as kernels visit them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "backends/cuda/kernels/params.hpp"
@@ -9,46 +10,34 @@
 
 namespace attnrt::cuda {
 
-/// Gathers neighbours of one kind; blocks that two runs share, and those that a run takes a part
-/// of, are undecided: the mask is asked for all of their keys.
+/// Gathers neighbours of one kind.
 template <class Write>
 class RunGatherer {
  public:
   explicit RunGatherer(const Write& write) : write_(write) {}
 
   void add(int32_t begin, int32_t end, bool undecided) {
-    if (begin < run_.end) {
-      put(run_.end - 1, run_.end, /*undecided=*/true);
-      begin = run_.end;
+    begin = std::max(begin, run_.end);  // a block that two runs share is there, undecided
+    if (begin >= end) return;
+    const bool empty = run_.begin == run_.end;
+    if (!empty && run_.end == begin && (run_.undecided != 0) == undecided) {
+      run_.end = end;
+      return;
     }
-    if (begin < end) put(begin, end, undecided);
+    finish();
+    run_ = {begin, end, run_.before + run_.end - run_.begin, undecided ? 1 : 0};
   }
   void finish() {
     if (run_.begin < run_.end) write_(run_);
   }
 
  private:
-  // A block at the end of the run so far may change its kind.
-  void put(int32_t begin, int32_t end, bool undecided) {
-    const bool same = (run_.undecided != 0) == undecided;
-    if (begin < run_.end) {
-      if (same) return;
-      run_.end = begin;
-    }
-    if (run_.begin < run_.end && same && run_.end == begin) {
-      run_.end = end;
-      return;
-    }
-    finish();
-    const int32_t before = run_.before + run_.end - run_.begin;
-    run_ = {begin, end, before, undecided ? 1 : 0};
-  }
-
   const Write& write_;
   DeviceRun run_{};
 };
 
-/// Calls write(const DeviceRun&) for each, in order.
+/// Calls write(const DeviceRun&) for each, in order. A block that a run takes a part of is
+/// undecided: the mask is asked for all of its keys.
 template <class Write>
 void device_runs(const PlanData& plan, const PlanTile& tile, const Write& write) {
   const int32_t kv_len = plan.sequences[static_cast<size_t>(tile.seq)].kv_len;
