@@ -41,6 +41,7 @@ class BlockRun {
         branches_(1 + task.more_branches),
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
+        close_(Lines::kDot && task.close && task.kv.packed16 && rows_ <= Isa::kShortRows),
         mask_(task,
               program_state(task, task.mask, int64_t{rows_} * heads_at_once, w_.mask_registers, w_),
               w_.visible_begin, w_.visible_end, w_.mask_words),
@@ -106,9 +107,7 @@ class BlockRun {
   AheadClose ahead_close;
 
   // Whether the products ask for what comes next by ahead_close.
-  [[nodiscard]] bool close() const {
-    return Lines::kDot && task_.close && task_.kv.packed16 && rows_ <= Isa::kShortRows;
-  }
+  [[nodiscard]] bool close() const { return close_; }
 
   // All rows of one KV head and branch of those walked together.
   void run(const BlockKeys& keys, int32_t head) {
@@ -192,8 +191,8 @@ class BlockRun {
           float* scores = w_.scores + (tile.row - chunk) * kBlockKeys + from * kLineColumns;
           with_height<Isa>(tile.height, [&](auto height) {
             constexpr int kRows = decltype(height)::value;
-            if constexpr (Lines::kDot) {
-              if (close()) {
+            if constexpr (Lines::kDot && kRows <= Isa::kShortRows) {
+              if (__builtin_expect(close_, 0)) {
                 return score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores,
                                                         ahead_close);
               }
@@ -237,8 +236,8 @@ class BlockRun {
           const ValueRange<Lines> range{block, begin, first, last};
           with_height<Isa>(tile.height, [&](auto height) {
             constexpr int kRows = decltype(height)::value;
-            if constexpr (Lines::kDot) {
-              if (close()) {
+            if constexpr (Lines::kDot && kRows <= Isa::kShortRows) {
+              if (__builtin_expect(close_, 0)) {
                 return value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_close);
               }
             }
@@ -365,6 +364,7 @@ class BlockRun {
   const int32_t rows_;  // of one KV head and branch
   const int32_t branches_;
   const int64_t dim_, dim_v_;
+  const bool close_;
   int32_t head_ = 0;
   // Of the block at hand.
   int32_t block_begin_ = 0, block_first_ = 0, block_last_ = 0;
