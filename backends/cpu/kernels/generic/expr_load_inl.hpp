@@ -57,12 +57,10 @@ inline void load_piece(const PieceOffsets& piece, const void* data, Out* to, Con
     for (int i = 0; i < kLineColumns; ++i) to[i] = convert(Element{}, table[piece.at[i]]);
   } else if (piece.descending) {
     const auto* last = table + piece.from;
-#pragma GCC ivdep
-    for (int i = 0; i < kLineColumns; ++i) to[i] = convert(Element{}, last[-i]);
+    ATTNRT_IVDEP for (int i = 0; i < kLineColumns; ++i) to[i] = convert(Element{}, last[-i]);
   } else {
     const auto* first = table + piece.from;
-#pragma GCC ivdep
-    for (int i = 0; i < kLineColumns; ++i) to[i] = convert(Element{}, first[i]);
+    ATTNRT_IVDEP for (int i = 0; i < kLineColumns; ++i) to[i] = convert(Element{}, first[i]);
   }
 }
 
@@ -149,11 +147,9 @@ inline void load_neighbours(const void* data, int64_t from, bool descending, int
                             Convert convert) {
   const auto* first = static_cast<const typename Element::Stored*>(data) + from;
   if (descending) {
-#pragma GCC ivdep
-    for (int32_t i = 0; i < count; ++i) to[i] = convert(Element{}, first[-i]);
+    ATTNRT_IVDEP for (int32_t i = 0; i < count; ++i) to[i] = convert(Element{}, first[-i]);
   } else {
-#pragma GCC ivdep
-    for (int32_t i = 0; i < count; ++i) to[i] = convert(Element{}, first[i]);
+    ATTNRT_IVDEP for (int32_t i = 0; i < count; ++i) to[i] = convert(Element{}, first[i]);
   }
 }
 
