@@ -24,8 +24,15 @@ struct Avx512Bf16 : Avx512 {
     return _mm512_set1_epi32(static_cast<int>(pair));
   }
   static Vec multiply_add(Bf16Dot, __m512i factor, __m512i line, Vec sum) {
+#if defined(__clang__)
+    // Clang 16 recurses over the casts that the intrinsic needs until its stack ends.
+    __m512 total = sum;
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(total) : "v"(factor), "v"(line));
+    return total;
+#else
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(factor),
                             reinterpret_cast<__m512bh>(line));
+#endif
   }
   static void store(Bf16, uint16_t* p, Vec x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
