@@ -260,7 +260,8 @@ std::string check_cuts(Draw& draw, Context (&contexts)[2], const ProblemShape& w
     ProblemShape call = whole;
     call.sequences.clear();
     for (int32_t i = 0; i < count; ++i) {
-      call.sequences.push_back(sequence_of(draw, whole, pieces[pieces.size() - 1 - i]));
+      call.sequences.push_back(
+          sequence_of(draw, whole, pieces[pieces.size() - 1 - static_cast<size_t>(i)]));
     }
     place(draw, call);
     const Output got = run_pieces(draw, contexts[draw.below(2)], call, spoils);
