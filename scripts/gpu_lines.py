@@ -137,10 +137,10 @@ def decode_rows(library):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("library")
+    parser.add_argument("lines", metavar="LIBRARY")
     parser.add_argument("--commit", default="unknown")
     options = parser.parse_args()
-    library = ctypes.CDLL(options.library)
+    library = ctypes.CDLL(options.lines)
     device = torch.cuda.get_device_name() if torch is not None else "see nvidia-smi"
     print(f"# CUDA lines: {device}, {datetime.date.today()}, commit {options.commit}\n")
     print(f"PyTorch {torch.__version__}" if torch is not None else "PyTorch is not installed.")

@@ -12,6 +12,18 @@
 namespace attnrt {
 namespace {
 
+// Of q, and of what has a row of V's dims for each of its rows.
+std::array<AxisRule, 3> query_axes(const PlanData& plan) {
+  return {{{plan.total_q, "query tokens of the plan"},
+           {plan.spec.num_heads_q, "num_heads_q"},
+           {plan.spec.head_dim, "head_dim"}}};
+}
+std::array<AxisRule, 3> value_axes(const PlanData& plan) {
+  std::array<AxisRule, 3> axes = query_axes(plan);
+  axes[2] = {plan.spec.head_dim_v, "head_dim_v"};
+  return axes;
+}
+
 Status check_planned(std::string_view name, std::string_view field, int64_t value,
                      int64_t planned) {
   if (value == planned) return {};
@@ -105,11 +117,7 @@ Status check_branches(const PlanData& plan, const AttendArgs& args) {
       return refuse("branches[", i, "].q.dtype is ", to_string(branch.q.dtype), ", q.dtype is ",
                     to_string(args.q.dtype));
     }
-    if (Status s = check_tensor({"branches", i, ".q"}, branch.q,
-                                {{{plan.total_q, "query tokens of the plan"},
-                                  {spec.num_heads_q, "num_heads_q"},
-                                  {spec.head_dim, "head_dim"}}},
-                                Access::kRead);
+    if (Status s = check_tensor({"branches", i, ".q"}, branch.q, query_axes(plan), Access::kRead);
         !s.ok()) {
       return s;
     }
@@ -173,7 +181,6 @@ bool same_elements(const TensorView& out, const ConstTensorView& in) {
 }
 
 Status check_epilogue(const PlanData& plan, const AttendArgs& args) {
-  const AttentionSpec& spec = plan.spec;
   if (!std::isfinite(args.epilogue.scale)) {
     return refuse("epilogue.scale is ", args.epilogue.scale, ", must be finite");
   }
@@ -185,12 +192,7 @@ Status check_epilogue(const PlanData& plan, const AttendArgs& args) {
   for (const auto& [name, tensor] : tensors) {
     if (tensor->data == nullptr) continue;
     if (args.partial.acc != nullptr) return refuse(name, " is given together with partial");
-    if (Status s = check_tensor({name}, *tensor,
-                                {{{plan.total_q, "query tokens of the plan"},
-                                  {spec.num_heads_q, "num_heads_q"},
-                                  {spec.head_dim_v, "head_dim_v"}}},
-                                Access::kRead);
-        !s.ok()) {
+    if (Status s = check_tensor({name}, *tensor, value_axes(plan), Access::kRead); !s.ok()) {
       return s;
     }
     if (Status s = check_same_device(name, tensor->device, "q", args.q.device); !s.ok()) return s;
@@ -241,12 +243,7 @@ Status check_out(const PlanData& plan, const AttendArgs& args, const Inputs& inp
   if (args.partial.ref != nullptr || args.partial.sum != nullptr) {
     return refuse("partial.acc is null, partial.ref or partial.sum is not");
   }
-  if (Status s = check_tensor({"out"}, args.out,
-                              {{{plan.total_q, "query tokens of the plan"},
-                                {spec.num_heads_q, "num_heads_q"},
-                                {spec.head_dim_v, "head_dim_v"}}},
-                              Access::kWrite);
-      !s.ok()) {
+  if (Status s = check_tensor({"out"}, args.out, value_axes(plan), Access::kWrite); !s.ok()) {
     return s;
   }
   if (Status s = check_same_device("out", args.out.device, "q", args.q.device); !s.ok()) return s;
@@ -276,12 +273,7 @@ Status check_out(const PlanData& plan, const AttendArgs& args, const Inputs& inp
 
 Status validate_attend(const PlanData& plan, const AttendArgs& args, const ArgNames& names) {
   const AttentionSpec& spec = plan.spec;
-  if (Status s = check_tensor({"q"}, args.q,
-                              {{{plan.total_q, "query tokens of the plan"},
-                                {spec.num_heads_q, "num_heads_q"},
-                                {spec.head_dim, "head_dim"}}},
-                              Access::kRead);
-      !s.ok()) {
+  if (Status s = check_tensor({"q"}, args.q, query_axes(plan), Access::kRead); !s.ok()) {
     return s;
   }
   if (Status s = check_kv(plan, args.kv, names.kv); !s.ok()) return s;

@@ -13,19 +13,13 @@
 #include "attnrt/mask_formats.hpp"
 #include "src/plan_data.hpp"
 #include "src/plan_verify.hpp"
+#include "tests/support/programs.hpp"
 
 namespace attnrt {
 namespace {
 
 using expr::ElementType;
-
-expr::MaskProgram mask_of(const std::string& text) {
-  expr::Expr expression;
-  REQUIRE(expr::parse(text, expression).message() == "");
-  expr::MaskProgram program;
-  REQUIRE(expr::compile_mask(expression, program).message() == "");
-  return program;
-}
+using test::mask_of;
 
 // One sequence of 1000 tokens that attend to themselves; 4 heads on 2.
 struct MaskCase {

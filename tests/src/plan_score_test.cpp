@@ -8,22 +8,16 @@
 #include <vector>
 
 #include "tests/support/check.hpp"
+#include "tests/support/programs.hpp"
 
 namespace attnrt {
 namespace {
 
 using test::Problem;
 using test::ProblemShape;
+using test::score_of;
 
 const std::vector<float> kSlopes = {0.5f, 0.25f, 0.125f, 0.0625f};
-
-expr::ScoreProgram score_of(const std::string& text) {
-  expr::Expr expression;
-  REQUIRE(expr::parse(text, expression).message() == "");
-  expr::ScoreProgram program;
-  REQUIRE(expr::compile_score(expression, program).message() == "");
-  return program;
-}
 
 ProblemShape shape_of(const std::string& score) {
   ProblemShape shape;

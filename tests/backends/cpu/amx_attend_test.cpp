@@ -10,6 +10,7 @@
 #include "tests/support/amx_call.hpp"
 #include "tests/support/amx_trap.hpp"
 #include "tests/support/check.hpp"
+#include "tests/support/programs.hpp"
 
 namespace attnrt::test {
 namespace {
@@ -109,9 +110,7 @@ TEST_SUITE("amx") {
         shape.spec.head_dim_v = 80;
         shape.spec.num_branches = branches;
         shape.spec.has_sinks = true;
-        expr::Expr mask;
-        REQUIRE(expr::parse("(kv + h) % 3 != 0", mask).ok());
-        REQUIRE(expr::compile_mask(mask, shape.spec.mask).ok());
+        shape.spec.mask = mask_of("(kv + h) % 3 != 0");
         check(shape);
       }
     }

@@ -9,6 +9,7 @@
 
 #include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
+#include "tests/support/programs.hpp"
 #include "tests/support/random_cache.hpp"
 
 namespace attnrt::test {
@@ -53,9 +54,7 @@ TEST_CASE("every branch has the sinks, slopes, masks and rotation of its head") 
   shape.rotary = Rotary::kHalves;
   shape.gate = shape.residual = true;
   shape.epilogue_scale = 0.25f;
-  expr::Expr mask;
-  REQUIRE(expr::parse("(kv + h) % 3 != 0", mask).ok());
-  REQUIRE(expr::compile_mask(mask, shape.spec.mask).ok());
+  shape.spec.mask = mask_of("(kv + h) % 3 != 0");
   shape.sequences.erase(shape.sequences.begin() + 2);
   check_on_every_isa(Problem(shape));
 }

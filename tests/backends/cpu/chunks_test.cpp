@@ -11,6 +11,7 @@
 #include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/partials.hpp"
+#include "tests/support/programs.hpp"
 
 namespace attnrt {
 namespace {
@@ -62,15 +63,9 @@ constexpr const char* kScores[] = {"score + 0.0625 * (kv - q)",
                                    "3.0 * tanh(score) + 0.125 * (h + 1)",
                                    "select(kv % 2 == 0, score, exp(-score * score))"};
 
-expr::Expr parsed(const char* text) {
-  expr::Expr expression;
-  REQUIRE(expr::parse(text, expression).message() == "");
-  return expression;
-}
-
 void draw_programs(Draw& draw, AttentionSpec& spec) {
-  if (draw.one_in(3)) REQUIRE(expr::compile_mask(parsed(draw.of(kMasks)), spec.mask).ok());
-  if (draw.one_in(4)) REQUIRE(expr::compile_score(parsed(draw.of(kScores)), spec.score).ok());
+  if (draw.one_in(3)) spec.mask = test::mask_of(draw.of(kMasks));
+  if (draw.one_in(4)) spec.score = test::score_of(draw.of(kScores));
 }
 
 ProblemShape random_shape(Draw& draw, const DTypes& dtypes) {

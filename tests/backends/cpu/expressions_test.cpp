@@ -11,41 +11,22 @@
 #include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/mask_catalogue.hpp"
+#include "tests/support/mask_problem.hpp"
+#include "tests/support/programs.hpp"
 
 namespace attnrt::test {
 namespace {
 
 constexpr int32_t kTokens = 256;
 
-expr::MaskProgram compiled_mask(const std::string& text) {
-  expr::Expr expression;
-  REQUIRE(expr::parse(text, expression).message() == "");
-  expr::MaskProgram program;
-  REQUIRE(expr::compile_mask(expression, program).message() == "");
-  return program;
-}
-
-expr::ScoreProgram compiled_score(const std::string& text) {
-  expr::Expr expression;
-  REQUIRE(expr::parse(text, expression).message() == "");
-  expr::ScoreProgram program;
-  REQUIRE(expr::compile_score(expression, program).message() == "");
-  return program;
-}
-
-// The mask over its own shape, with its sequence at its index of the batch.
+// The mask over its own shape: a chunk, or a step of decoding.
 ProblemShape shape_of(const testing::MaskCase& mask, int32_t q_len) {
   ProblemShape shape;
-  shape.spec.mask = compiled_mask(mask.text);
+  shape.spec.mask = mask_of(mask.text);
   shape.spec.num_heads_q = 2 * mask.num_heads;
   shape.spec.num_heads_kv = mask.num_heads;
   shape.spec.head_dim = 16;
-  shape.mask_values = mask.values();
-  for (int32_t b = 0; b < mask.b; ++b) shape.sequences.push_back({.q_len = 0, .kv_len = 0});
-  // The last query tokens of the mask: a chunk, or a step of decoding.
-  const int32_t tokens = std::min(q_len, mask.q_len);
-  shape.sequences.push_back(
-      {.q_len = tokens, .kv_len = mask.kv_len, .q_start = mask.q_begin + mask.q_len - tokens});
+  put_sequence(mask, q_len, shape);
   return shape;
 }
 
@@ -83,7 +64,7 @@ TEST_CASE("scores of the catalogue: prompts, chunks and single tokens of two seq
     CAPTURE(name);
     for (const int32_t q_len : {kKeys, 7, 2, 1}) {
       ProblemShape shape;
-      shape.spec.score = compiled_score(score.text);
+      shape.spec.score = score_of(score.text);
       shape.spec.num_heads_q = expr::catalogue::kHeads;
       shape.spec.num_heads_kv = 2;
       shape.spec.head_dim = 32;
@@ -100,7 +81,7 @@ TEST_CASE("scores of the catalogue: prompts, chunks and single tokens of two seq
 TEST_CASE("a difference of ints that passes int32 becomes a float as it is") {
   const std::vector<int32_t> far{-2'000'000'000, 2'000'000'000, 5, -7};
   ProblemShape shape;
-  shape.spec.score = compiled_score("score + (far[q % 4] - far[kv % 4]) * 1e-9");
+  shape.spec.score = score_of("score + (far[q % 4] - far[kv % 4]) * 1e-9");
   shape.score_values = {expr::buffer_value("far", expr::ElementType::kI32, far.data(), {4})};
   shape.spec.num_heads_q = 2;
   shape.spec.num_heads_kv = 1;

@@ -13,6 +13,7 @@
 
 #include "attnrt/tile_functor.hpp"
 #include "tests/support/check.hpp"
+#include "tests/support/programs.hpp"
 
 namespace attnrt::test {
 namespace {
@@ -44,14 +45,6 @@ void check_dtypes(ProblemShape shape) {
   }
 }
 
-expr::ScoreProgram score_of(const std::string& text) {
-  expr::Expr expression;
-  REQUIRE(expr::parse(text, expression).message() == "");
-  expr::ScoreProgram program;
-  REQUIRE(expr::compile_score(expression, program).message() == "");
-  return program;
-}
-
 TEST_CASE("sigmoid attention: weights are not normalised") {
   ProblemShape shape = mixed_shape();
   shape.spec.normalizer = Normalizer::kPointwise;
@@ -63,9 +56,7 @@ TEST_CASE("relu squared over n, with a mask") {
   ProblemShape shape = mixed_shape();
   shape.spec.normalizer = Normalizer::kPointwise;
   shape.spec.score = score_of("let r = max(score, 0.0); r * r / kv_len");
-  expr::Expr mask;
-  REQUIRE(expr::parse("(q + kv) % 3 != 0", mask).ok());
-  REQUIRE(expr::compile_mask(mask, shape.spec.mask).ok());
+  shape.spec.mask = mask_of("(q + kv) % 3 != 0");
   check_dtypes(shape);
 }
 

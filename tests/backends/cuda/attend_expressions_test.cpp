@@ -12,6 +12,7 @@
 #include "tests/backends/cuda/generated/compiled.hpp"
 #include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
+#include "tests/support/mask_problem.hpp"
 #include "tests/support/partials.hpp"
 
 namespace attnrt::test {
@@ -56,11 +57,7 @@ ProblemShape base_shape(int32_t heads_q, int32_t heads_kv) {
 ProblemShape shape_of(const testing::MaskCase& mask, int32_t q_len, int32_t group) {
   ProblemShape shape = base_shape(group * mask.num_heads, mask.num_heads);
   shape.spec.mask = compiled_mask(parsed(mask.text));
-  shape.mask_values = mask.values();
-  for (int32_t b = 0; b < mask.b; ++b) shape.sequences.push_back({.q_len = 0, .kv_len = 0});
-  const int32_t tokens = std::min(q_len, mask.q_len);
-  shape.sequences.push_back(
-      {.q_len = tokens, .kv_len = mask.kv_len, .q_start = mask.q_begin + mask.q_len - tokens});
+  put_sequence(mask, q_len, shape);
   return shape;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/backends/cuda/cuda_shapes.hpp"
 #include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/partials.hpp"
@@ -15,17 +16,6 @@
 
 namespace attnrt::test {
 namespace {
-
-ProblemShape shape_of(DType dtype, int32_t dim, std::vector<SequenceShape> sequences) {
-  ProblemShape shape;
-  shape.spec.num_heads_q = 4;
-  shape.spec.num_heads_kv = 2;
-  shape.spec.head_dim = dim;
-  shape.spec.causal = true;
-  shape.q_dtype = shape.kv_dtype = shape.out_dtype = dtype;
-  shape.sequences = std::move(sequences);
-  return shape;
-}
 
 Output result_of(const Problem& problem) {
   Output output = problem.make_output();
@@ -47,8 +37,8 @@ TEST_SUITE("CUDA attention kernels, emulated") {
     for (const DType dtype : {DType::kF16, DType::kBF16}) {
       for (const int32_t dim : {64, 128, 192, 256}) {
         if (kSlowBuild && dim % 128 == 0) continue;
-        CHECK(check_problem(Problem(shape_of(dtype, dim, {{1, 70}, {1, 3}}))) == "");
-        CHECK(check_problem(Problem(shape_of(dtype, dim, {{33, 70}}))) == "");
+        CHECK(check_problem(Problem(causal_shape(dtype, dim, {{1, 70}, {1, 3}}))) == "");
+        CHECK(check_problem(Problem(causal_shape(dtype, dim, {{33, 70}}))) == "");
       }
     }
   }
@@ -56,7 +46,7 @@ TEST_SUITE("CUDA attention kernels, emulated") {
   TEST_CASE("a prompt, chunks of it and single tokens give the same bits") {
     for (const int32_t dim : {64, 192}) {
       if (kSlowBuild && dim != 64) continue;
-      const ProblemShape whole = shape_of(DType::kBF16, dim, {{70, 600}});
+      const ProblemShape whole = causal_shape(DType::kBF16, dim, {{70, 600}});
       const Output expected = result_of(Problem(whole));
       int32_t done = 0;
       for (const int32_t tokens : {1, 40, 8, 21}) {
@@ -74,7 +64,7 @@ TEST_SUITE("CUDA attention kernels, emulated") {
 
   TEST_CASE("page size, layout, alignment and the batch around a sequence change no bit") {
     const ProblemShape paged =
-        shape_of(DType::kF16, kSlowBuild ? 64 : 128, {{20, 600}, {1, kSlowBuild ? 700 : 1500}});
+        causal_shape(DType::kF16, kSlowBuild ? 64 : 128, {{20, 600}, {1, kSlowBuild ? 700 : 1500}});
     const Output expected = result_of(Problem(paged));
     ProblemShape other = paged;
     other.page_size = 7;
@@ -95,7 +85,7 @@ TEST_SUITE("CUDA attention kernels, emulated") {
   }
 
   TEST_CASE("the caller's partial states merge to the same bits") {
-    ProblemShape shape = shape_of(DType::kBF16, 64, {{1, 1300}, {3, 0}, {40, 700}});
+    ProblemShape shape = causal_shape(DType::kBF16, 64, {{1, 1300}, {3, 0}, {40, 700}});
     shape.spec.has_sinks = true;
     const Problem problem(shape);
     const Output expected = result_of(problem);
@@ -127,7 +117,7 @@ TEST_SUITE("CUDA attention kernels, emulated") {
     for (const int32_t dim : {64, 256}) {
       if (kSlowBuild && dim != 64) continue;
       for (const int32_t tokens : {6, 40}) {
-        ProblemShape shape = shape_of(DType::kBF16, dim, {{tokens, 90}});
+        ProblemShape shape = causal_shape(DType::kBF16, dim, {{tokens, 90}});
         Problem problem(shape);
         problem.set_v(0, 87, 0, 5, nan);
         problem.set_v(0, 88, 0, 6, std::numeric_limits<double>::infinity());
@@ -139,13 +129,13 @@ TEST_SUITE("CUDA attention kernels, emulated") {
 
   TEST_CASE("NaN in K and q; scores of 1e30; rows whose scores are all -inf") {
     const double inf = std::numeric_limits<double>::infinity();
-    Problem problem(shape_of(DType::kBF16, 64, {{20, 90}, {2, 600}}));
+    Problem problem(causal_shape(DType::kBF16, 64, {{20, 90}, {2, 600}}));
     problem.set_k(0, 80, 0, 3, std::nan(""));
     problem.set_q(0, 4, 3, 7, std::nan(""));
     problem.set_k(1, 10, 0, 3, 1e30);
     problem.set_k(1, 550, 1, 3, -1e30);
     CHECK(check_problem(problem) == "");
-    Problem empty(shape_of(DType::kBF16, 64, {{1, 3}}));
+    Problem empty(causal_shape(DType::kBF16, 64, {{1, 3}}));
     for (int32_t key = 0; key < 3; ++key) empty.set_k(0, key, 0, 0, -inf);
     empty.set_q(0, 0, 0, 0, 1.0);
     empty.set_q(0, 0, 1, 0, 1.0);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/backends/cuda/cuda_shapes.hpp"
 #include "tests/backends/cuda/rotated_query.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/elements.hpp"
@@ -30,17 +31,6 @@ struct Tables {
     view = {cos.data(), sin.data(), dtype, kPositions, rotary_dim, interleaved};
   }
 };
-
-ProblemShape shape_of(DType dtype, int32_t dim, std::vector<SequenceShape> sequences) {
-  ProblemShape shape;
-  shape.spec.num_heads_q = 4;
-  shape.spec.num_heads_kv = 2;
-  shape.spec.head_dim = dim;
-  shape.spec.causal = true;
-  shape.q_dtype = shape.kv_dtype = shape.out_dtype = dtype;
-  shape.sequences = std::move(sequences);
-  return shape;
-}
 
 Output rotated_in_kernel(const Problem& problem, const Tables& tables, bool constant) {
   Output output = problem.make_output();
@@ -77,7 +67,7 @@ TEST_SUITE("rotary_q in CUDA kernels, emulated") {
                           Case{DType::kF32, DType::kF16, 61, 60, true, false, true},
                           Case{DType::kF32, DType::kBF16, 192, 2, false, false, false}}) {
       CAPTURE(c.dim);
-      ProblemShape shape = shape_of(c.dtype, c.dim, {{1, 70}, {19, 80}, {0, 5}});
+      ProblemShape shape = causal_shape(c.dtype, c.dim, {{1, 70}, {19, 80}, {0, 5}});
       shape.padded = c.padded;
       const Problem problem(shape);
       const Tables tables(c.tables, c.rotary_dim, c.interleaved);
@@ -90,7 +80,7 @@ TEST_SUITE("rotary_q in CUDA kernels, emulated") {
 
   TEST_CASE("a prompt, chunks of it and single tokens give the same bits") {
     const Tables tables(DType::kF32, 64, false);
-    const ProblemShape whole = shape_of(DType::kBF16, 64, {{70, 90}});
+    const ProblemShape whole = causal_shape(DType::kBF16, 64, {{70, 90}});
     const Output expected = rotated_in_kernel(Problem(whole), tables, false);
     int32_t done = 0;
     for (const int32_t tokens : {1, 40, 8, 21}) {

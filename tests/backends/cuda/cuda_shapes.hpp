@@ -3,6 +3,8 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "tests/support/problem.hpp"
 
@@ -15,6 +17,18 @@ inline void adapt_to_cuda(ProblemShape& shape) {
   shape.mla = false;
   shape.spec.head_dim = std::min(shape.spec.head_dim, 256);
   shape.spec.head_dim_v = std::min(shape.spec.head_dim_v, 256);
+}
+
+/// Causal, 4 heads on 2, of one dtype throughout.
+inline ProblemShape causal_shape(DType dtype, int32_t dim, std::vector<SequenceShape> sequences) {
+  ProblemShape shape;
+  shape.spec.num_heads_q = 4;
+  shape.spec.num_heads_kv = 2;
+  shape.spec.head_dim = dim;
+  shape.spec.causal = true;
+  shape.q_dtype = shape.kv_dtype = shape.out_dtype = dtype;
+  shape.sequences = std::move(sequences);
+  return shape;
 }
 
 }  // namespace attnrt::test

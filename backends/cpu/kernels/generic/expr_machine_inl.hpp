@@ -6,26 +6,19 @@
 // for all keys, or all rows.
 #pragma once
 
+#include <type_traits>
+
 #include "backends/cpu/kernels/generic/expr_floats_inl.hpp"
 #include "backends/cpu/kernels/generic/expr_load_inl.hpp"
 
 namespace attnrt::cpu {
 namespace {
 
-template <class Int>
-struct UnsignedOf {
-  using Type = uint32_t;
-};
-template <>
-struct UnsignedOf<int64_t> {
-  using Type = uint64_t;
-};
-
 template <class Isa, class Int>
 class ExprMachine {
   using Vec = typename Isa::Vec;
   using Functions = FloatFunctions<Isa>;
-  using Unsigned = typename UnsignedOf<Int>::Type;
+  using Unsigned = std::make_unsigned_t<Int>;
 
  public:
   ExprMachine(const ExprState& state, const ExprPlace& place, uint64_t* words)

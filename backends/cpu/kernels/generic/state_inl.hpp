@@ -43,21 +43,30 @@ inline void copy_floats(float* to, const float* from, int32_t n) {
   __builtin_memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
 }
 
+// What two states are multiplied with to have one reference.
+struct FoldFactors {
+  float ref, total, next;
+};
+
 // Empty states change nothing, not even the sign of a zero. A NaN state is not empty.
 template <class Isa>
-inline void fold(State& total, float* total_acc, const State& next, const float* acc, int32_t n) {
+inline void fold_by(const FoldFactors& factors, State& total, float* total_acc, const State& next,
+                    const float* acc, int32_t n) {
   if (next.sum == 0.0f) return;
   if (total.sum == 0.0f) {
     total = next;
     copy_floats(total_acc, acc, n);
     return;
   }
+  total = {factors.ref, total.sum * factors.total + next.sum * factors.next};
+  fold_values<Isa>(total_acc, factors.total, acc, factors.next, n);
+}
+
+template <class Isa>
+inline void fold(State& total, float* total_acc, const State& next, const float* acc, int32_t n) {
   const float ref = total.ref > next.ref ? total.ref : next.ref;
-  const float a = exp_scalar<Isa>(total.ref - ref);
-  const float b = exp_scalar<Isa>(next.ref - ref);
-  total.ref = ref;
-  total.sum = total.sum * a + next.sum * b;
-  fold_values<Isa>(total_acc, a, acc, b, n);
+  const FoldFactors factors{ref, exp_scalar<Isa>(total.ref - ref), exp_scalar<Isa>(next.ref - ref)};
+  fold_by<Isa>(factors, total, total_acc, next, acc, n);
 }
 
 // States of rows one after the other; arrays go on for a vector.
@@ -71,26 +80,19 @@ template <class Isa>
 inline void fold_rows(const StateRows& total, const StateRows& next, int32_t count,
                       int64_t stride) {
   using Vec = typename Isa::Vec;
-  alignas(64) float a[Isa::kLanes];
-  alignas(64) float b[Isa::kLanes];
+  alignas(64) float refs[Isa::kLanes], a[Isa::kLanes], b[Isa::kLanes];
   const Vec old = Vec::load_unaligned(total.ref);
   const Vec more = Vec::load_unaligned(next.ref);
   const Vec ref = xsimd::select(old > more, old, more);
+  ref.store_aligned(refs);
   Isa::exp(old - ref).store_aligned(a);
   Isa::exp(more - ref).store_aligned(b);
-  alignas(64) float refs[Isa::kLanes];
-  ref.store_aligned(refs);
   for (int32_t i = 0; i < count; ++i) {
-    if (next.sum[i] == 0.0f) continue;
-    const float* acc = next.acc + i * stride;
-    const bool first = total.sum[i] == 0.0f;
-    total.sum[i] = first ? next.sum[i] : total.sum[i] * a[i] + next.sum[i] * b[i];
-    total.ref[i] = first ? next.ref[i] : refs[i];
-    if (first) {
-      copy_floats(total.acc + i * stride, acc, static_cast<int32_t>(stride));
-    } else {
-      fold_values<Isa>(total.acc + i * stride, a[i], acc, b[i], static_cast<int32_t>(stride));
-    }
+    State state{total.ref[i], total.sum[i]};
+    fold_by<Isa>({refs[i], a[i], b[i]}, state, total.acc + i * stride, {next.ref[i], next.sum[i]},
+                 next.acc + i * stride, static_cast<int32_t>(stride));
+    total.ref[i] = state.ref;
+    total.sum[i] = state.sum;
   }
 }
 
