@@ -2,6 +2,8 @@
 // Which of the probes' loops this machine runs.
 #include "perf/probe_dispatch.hpp"
 
+#include "backends/cpu/dispatch.hpp"
+
 namespace attnrt::perf {
 namespace {
 
@@ -35,6 +37,10 @@ const ProbeKernels& probe_kernels(std::string_view isa) {
 const MultiplyLoop& multiply_loop(std::string_view isa, Products products) {
 #if defined(__x86_64__)
   const bool dot = products == Products::kBf16Dot;
+  // The library's detection here, because it asks the operating system for the tiles.
+  const cpu::KernelTable* amx = nullptr;
+  const bool tiles = isa == "amx" || isa == "onednn";
+  if (dot && tiles && cpu::resolve_table("amx", amx).ok()) return kAmxBf16Loop;
   if (dot && __builtin_cpu_supports("avx512bf16") != 0) return kBf16DotLoop;
 #else
   (void)products;

@@ -35,6 +35,7 @@ extern const ProbeKernels kBaselineProbes;
 extern const ProbeKernels kAvx2Probes;
 extern const ProbeKernels kAvx512Probes;
 extern const MultiplyLoop kBf16DotLoop;  // VDPBF16PS, 512 bits wide
+extern const MultiplyLoop kAmxBf16Loop;  // TDPBF16PS; where the operating system permits tiles
 #endif
 
 }  // namespace attnrt::perf

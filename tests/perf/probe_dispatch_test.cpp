@@ -10,6 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "attnrt/runtime.hpp"
+#include "tests/support/amx_trap.hpp"
+
 namespace attnrt::perf {
 namespace {
 
@@ -71,6 +74,31 @@ TEST_CASE("an arithmetic gets its own loop, and every product of it is made") {
   // Each pair of products, four flops, adds 1/8.
   CHECK(dot.run(1000) == static_cast<float>(dot.flops_per_iteration / 4 * 1000 / 8));
 }
+
+#if defined(__x86_64__)
+TEST_CASE("every product of AMX is made, whoever executes it") {
+  if (!test::AmxTrap::possible()) {
+    MESSAGE("skipped, not on this machine: AMX, or Linux with AVX-512 to execute it by trap");
+    return;
+  }
+  const test::AmxTrap trap;
+  const test::AmxCounts before = trap.counts();
+  // Each pair of products, four flops, adds 1/8.
+  CHECK(kAmxBf16Loop.run(5) == static_cast<float>(kAmxBf16Loop.flops_per_iteration / 4 * 5 / 8));
+  if (!trap.trapping()) return;
+  const test::AmxCounts counts = trap.counts() - before;
+  CHECK(counts[test::AmxOp::kTdpbf16ps] * 2 * 16 * 16 * 32 == 5 * kAmxBf16Loop.flops_per_iteration);
+}
+
+TEST_CASE("the AMX rate bounds tables that use it only where tiles work") {
+  bool amx = false;
+  for (const Capability& isa : Runtime::isas()) amx = amx || (isa.name == "amx" && isa.available);
+  for (const char* isa : {"amx", "onednn"}) {
+    CHECK((&multiply_loop(isa, Products::kBf16Dot) == &kAmxBf16Loop) == amx);
+    CHECK(&multiply_loop(isa, Products::kF32Fma) != &kAmxBf16Loop);
+  }
+}
+#endif
 
 }  // namespace
 }  // namespace attnrt::perf
