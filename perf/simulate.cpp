@@ -22,8 +22,8 @@ class Simulation {
  public:
   Simulation(const PlanData& plan, int32_t threads)
       : plan_(plan),
-        cuts_(cpu::schedule_bytes(plan) / sizeof(ItemCut)),
-        schedule_(cpu::make_schedule(plan, threads, cuts_.data())),
+        memory_((cpu::schedule_bytes(plan) + sizeof(int64_t) - 1) / sizeof(int64_t)),
+        schedule_(cpu::make_schedule(plan, threads, memory_.data())),
         arrived_(static_cast<size_t>(plan.merge_groups) *
                  static_cast<size_t>(schedule_.merge_chunks)) {
     for (int32_t worker = 0; worker < schedule_.num_workers; ++worker) take(0.0);
@@ -43,17 +43,19 @@ class Simulation {
         take(event.time);
       }
     }
+    run_late_merges();
     call_.workers = schedule_.num_workers;
     call_.items = static_cast<int64_t>(plan_.items.size());
     call_.units = schedule_.num_units;
     for (int64_t i = 0; i < call_.items; ++i) {
-      if (cuts_[static_cast<size_t>(i)].head_chunks == 0) continue;
+      const ItemCut& cut = schedule_.cuts[i];
+      if (cut.head_chunks == 0) continue;
       const Unit whole{.item = i,
                        .kv_head_begin = tile_of(i).kv_head_begin,
                        .kv_head_end = tile_of(i).kv_head_end,
                        .token_begin = 0,
                        .token_end = tokens_of(tile_of(i)),
-                       .all_keys = cuts_[static_cast<size_t>(i)].all_keys};
+                       .all_keys = cut.all_keys};
       call_.item_cost += static_cast<double>(cpu::unit_cost(plan_, whole));
     }
     return call_;
@@ -87,7 +89,7 @@ class Simulation {
   double finish(int64_t index) {
     const Unit unit = cpu::unit_at(plan_, schedule_, index);
     const PlanTile& tile = tile_of(unit.item);
-    if (unit.all_keys) return 0.0;
+    if (unit.all_keys || unit.late_merge) return 0.0;
     const int64_t rows =
         int64_t{tokens_of(tile)} * (plan_.spec.num_heads_q / plan_.spec.num_heads_kv);
     const auto each = static_cast<double>(merge_cost(rows, tile.num_splits));
@@ -103,8 +105,27 @@ class Simulation {
     return cost;
   }
 
+  // Every thread has waited for the last unit.
+  void run_late_merges() {
+    std::priority_queue<double, std::vector<double>, std::greater<>> free_at;
+    for (int32_t i = 0; i < schedule_.num_workers; ++i) free_at.push(call_.largest_cost);
+    for (int64_t i = 0; i < schedule_.num_merge_pieces; ++i) {
+      const cpu::MergePiece piece = cpu::merge_piece_at(plan_, schedule_, i);
+      const int64_t rows =
+          int64_t{piece.token_end - piece.token_begin} * (piece.head_end - piece.head_begin);
+      const auto cost = static_cast<double>(
+          merge_cost(rows, plan_.tiles[static_cast<size_t>(piece.tile)].num_splits));
+      const double end = free_at.top() + cost;
+      free_at.pop();
+      free_at.push(end);
+      call_.cost += cost;
+      call_.merge_cost += cost;
+      call_.largest_cost = std::max(call_.largest_cost, end);
+    }
+  }
+
   const PlanData& plan_;
-  std::vector<ItemCut> cuts_;
+  std::vector<int64_t> memory_;
   const Schedule schedule_;
   std::vector<int32_t> arrived_;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> busy_;

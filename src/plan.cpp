@@ -14,8 +14,8 @@
 #include "attnrt/attention.hpp"
 #include "src/context.hpp"
 #include "src/packed16.hpp"
-#include "src/plan_cost.hpp"
 #include "src/plan_data.hpp"
+#include "src/plan_items.hpp"
 #include "src/plan_mask.hpp"
 #include "src/plan_score.hpp"
 #include "src/plan_verify.hpp"
@@ -30,30 +30,6 @@ namespace {
 // of arithmetic, so 256 rows bring it to 3%, and q, scores and results of 256 rows of 128 columns
 // still fit into 1 MB of L2.
 constexpr int32_t kTileRows = 256;
-
-// A tile is cut along its keys only where cutting by KV heads and rows alone would leave a piece
-// of more than this part of the whole, because unmerged results cost memory and a merge: 1% of
-// the time of 4 rows, 3% of 256 and more. So with 128 threads a piece is at most a sixteenth of a
-// thread's share for decode, and a quarter for tiles of more than kTallRows, of which a batch has
-// enough others.
-constexpr double kPieces = 2048;
-constexpr double kPiecesTall = 512;
-constexpr int64_t kTallRows = 32;
-
-// The fewest rows to which a backend is expected to cut a tall tile.
-constexpr int64_t kPieceRows = 16;
-
-// A tile that is cut along its keys at all keeps a state for every split, however many items it
-// has. So it is cut finely: no item is more than this part of the whole.
-constexpr double kItems = 4096;
-constexpr double kItemsTall = 2048;
-
-// The merge of so many splits takes as long as an item. Their last, shorter item is then not left
-// for the end, so that the merge is not, either.
-constexpr int32_t kLongMergeSplits = 16;
-
-// Partial results larger than this are not worth their memory; items grow until they fit.
-constexpr int64_t kMaxPartialBytes = int64_t{256} << 20;
 
 int32_t div_up(int32_t a, int32_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
@@ -171,85 +147,6 @@ void add_sequence(PlanData& plan, int32_t seq_index, MaskPlanner* planner) {
   }
 }
 
-int64_t tile_rows(const PlanData& plan, const PlanTile& tile) {
-  return int64_t{tile.token_end - tile.token_begin} * rows_of_token(plan.spec);
-}
-
-int64_t cost_of(const PlanData& plan, const PlanTile& tile, int32_t keys) {
-  return attend_cost(tile_rows(plan, tile), keys);
-}
-
-int32_t items_of(const PlanData& plan, const PlanTile& tile, double total_cost) {
-  if (tile.num_splits <= 1) return 1;
-  const int64_t rows = tile_rows(plan, tile);
-  const int32_t keys = tile.keys;
-  const bool tall = rows > kTallRows;
-  const int64_t piece = attend_cost(tall ? kPieceRows : rows, keys);
-  if (static_cast<double>(piece) * (tall ? kPiecesTall : kPieces) <= total_cost) return 1;
-  const double items =
-      static_cast<double>(attend_cost(rows, keys)) * (tall ? kItemsTall : kItems) / total_cost;
-  return static_cast<int32_t>(
-      std::clamp<double>(std::ceil(items), 1.0, static_cast<double>(tile.num_splits)));
-}
-
-// Chooses the number of items of each tile. Returns the partial slots.
-int64_t choose_items(PlanData& plan, double total_cost) {
-  int64_t partial_tokens = 0;
-  plan.merge_groups = 0;
-  for (PlanTile& tile : plan.tiles) {
-    tile.num_items = items_of(plan, tile, total_cost);
-    tile.merge_group = -1;
-    if (tile.num_items <= 1) continue;
-    tile.merge_group = plan.merge_groups++;
-    tile.partial_token = partial_tokens;
-    partial_tokens += int64_t{tile.num_splits} * (tile.token_end - tile.token_begin);
-  }
-  return partial_tokens;
-}
-
-void add_items_of(PlanData& plan, int32_t tile_index) {
-  const PlanTile& tile = plan.tiles[static_cast<size_t>(tile_index)];
-  const size_t first = plan.items.size();
-  int64_t largest = 0;
-  for (int32_t i = 0; i < tile.num_items; ++i) {
-    const auto cut = [&](int32_t n) {
-      return tile.first_split + static_cast<int32_t>(int64_t{tile.num_splits} * n / tile.num_items);
-    };
-    PlanItem item;
-    item.tile = tile_index;
-    item.split_begin = cut(i);
-    item.split_end = cut(i + 1);
-    const int32_t keys = keys_within(plan, tile, int64_t{item.split_begin} * kSplitKeys,
-                                     int64_t{item.split_end} * kSplitKeys);
-    item.cost = cost_of(plan, tile, keys);
-    item.rank = item.cost;
-    largest = std::max(largest, item.cost);
-    plan.items.push_back(item);
-  }
-  if (tile.num_items == 1 || tile.num_splits < kLongMergeSplits) return;
-  for (size_t i = first; i < plan.items.size(); ++i) plan.items[i].rank = largest;
-}
-
-void add_items(PlanData& plan) {
-  double total_cost = 0.0;
-  for (const PlanTile& tile : plan.tiles) {
-    const double heads = heads_of(tile);
-    total_cost += heads * static_cast<double>(cost_of(plan, tile, tile.keys));
-  }
-  do {
-    plan.partial_tokens = choose_items(plan, total_cost);
-    total_cost *= 2.0;
-  } while (partial_bytes(plan) > kMaxPartialBytes);
-
-  for (size_t t = 0; t < plan.tiles.size(); ++t) add_items_of(plan, static_cast<int32_t>(t));
-  // Ties in key order, which is memory order.
-  std::ranges::sort(plan.items, [](const PlanItem& a, const PlanItem& b) {
-    if (a.rank != b.rank) return a.rank > b.rank;
-    if (a.tile != b.tile) return a.tile < b.tile;
-    return a.split_begin < b.split_begin;
-  });
-}
-
 void clear(PlanData& plan) {
   plan.sequences.clear();
   plan.tiles.clear();
@@ -284,7 +181,7 @@ void build(const SequenceBatch& batch, const PageBound& bound, PlanData& plan) {
     if (odd && plan.odd_leftpad_seq < 0) plan.odd_leftpad_seq = static_cast<int32_t>(b);
     add_sequence(plan, static_cast<int32_t>(b), planner ? &*planner : nullptr);
   }
-  add_items(plan);
+  plan_items(plan);
 }
 
 // What the earlier plan of these sequences knows of the mask, brought up to date; null where

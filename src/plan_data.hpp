@@ -54,7 +54,7 @@ struct PlanItem {
   int32_t split_begin = 0;  // absolute split numbers; keys are clipped to the tile's range
   int32_t split_end = 0;
   int64_t cost = 0;  // attend_cost of one KV head
-  int64_t rank = 0;  // items stand by falling rank: the cost, or the tile's largest of an item
+  int64_t rank = 0;  // items stand by falling rank: the cost, or a larger one of the whole tile
 };
 
 struct PlanData {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs the items of a plan on the workers of a context. They take units, largest first, from one
-// counter; the unit that finishes a merge group merges it. Nothing waits for anything, so nothing
-// can deadlock under work stealing, and no result depends on who computed what.
+// counter; the unit that finishes a merge group merges it, but for long merges, which all workers
+// share when no unit is left. Nothing waits for anything, so nothing can deadlock under work
+// stealing, and no result depends on who computed what.
 #include "backends/cpu/attend_run.hpp"
 
 #include <algorithm>
@@ -11,44 +12,16 @@
 #include <new>
 
 #include "backends/cpu/attend_programs.hpp"
+#include "backends/cpu/attend_workspace.hpp"
 #include "backends/cpu/call_sources.hpp"
 #include "backends/cpu/cpu_features.hpp"
 #include "backends/cpu/dispatch.hpp"
-#include "backends/cpu/kernels/scratch.hpp"
 #include "backends/cpu/output_target.hpp"
 #include "backends/cpu/schedule.hpp"
 #include "backends/cpu/stopwatch.hpp"
 
 namespace attnrt::cpu {
 namespace {
-
-constexpr size_t kAlign = 64;
-constexpr size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
-
-// Where the parts of the workspace lie: merge counters, schedule, unmerged states, scratch of each
-// worker.
-struct WorkspaceLayout {
-  size_t schedule, acc, ref, sum, scratch, scratch_each, total;
-};
-
-WorkspaceLayout lay_out(const PlanData& plan, int32_t workers) {
-  const AttentionSpec& spec = plan.spec;
-  const auto states =
-      static_cast<size_t>(plan.partial_tokens * spec.num_heads_q * spec.num_branches);
-  const int32_t rows = plan.max_tile_tokens * rows_of_token(spec);
-  WorkspaceLayout layout;
-  layout.schedule = aligned(static_cast<size_t>(plan.merge_groups) *
-                            static_cast<size_t>(spec.num_heads_kv) * sizeof(std::atomic<int32_t>));
-  layout.acc = layout.schedule + aligned(schedule_bytes(plan));
-  layout.ref = layout.acc + aligned(states * static_cast<size_t>(spec.head_dim_v) * sizeof(float));
-  layout.sum = layout.ref + aligned(states * sizeof(float));
-  layout.scratch = layout.sum + aligned(states * sizeof(float));
-  const Programs programs(plan);
-  layout.scratch_each = aligned(attend_scratch_bytes(rows, spec.head_dim, spec.head_dim_v,
-                                                     programs.mask(), programs.score()));
-  layout.total = layout.scratch + layout.scratch_each * static_cast<size_t>(workers);
-  return layout;
-}
 
 bool chooses_dot(const KernelTable& table, const PlanData& plan, const AttendArgs& args) {
   // A hook sees weights of f32.
@@ -93,7 +66,7 @@ class AttendRun {
         score_(call.score),
         programs_(call.plan),
         bound_(bind_programs(call, programs_)),
-        layout_(lay_out(plan_, workers)),
+        layout_(lay_out_attend(plan_, workers)),
         memory_(workspace.data()),
         schedule_(make_schedule(plan_, workers, memory_ + layout_.schedule)) {
     counters_ = reinterpret_cast<std::atomic<int32_t>*>(memory_);
@@ -110,15 +83,29 @@ class AttendRun {
   }
 
   void work(int32_t number) {
-    Worker worker;
-    worker.scratch = memory_ + layout_.scratch + layout_.scratch_each * static_cast<size_t>(number);
-    if (panels_ != nullptr) worker.panels = panels_->of_worker(number);
-    worker.timed = args_.stats != nullptr;
+    Worker worker = worker_of(number);
     take_units(worker);
-    if (!worker.timed) return;
-    units_.fetch_add(worker.stats.units, std::memory_order_relaxed);
-    attend_ns_.fetch_add(worker.stats.attend_ns, std::memory_order_relaxed);
-    merge_ns_.fetch_add(worker.stats.merge_ns, std::memory_order_relaxed);
+    add_stats_of(worker);
+  }
+
+  // Long merges, when all units are done.
+  [[nodiscard]] int32_t num_mergers() const {
+    if (stopped_.load(std::memory_order_relaxed) || args_.partial.acc != nullptr) return 0;
+    return static_cast<int32_t>(
+        std::min<int64_t>(schedule_.num_workers, schedule_.num_merge_pieces));
+  }
+
+  void merge(int32_t number) {
+    Worker worker = worker_of(number);
+    {
+      const Stopwatch watch(worker.timed ? &worker.stats.merge_ns : nullptr);
+      for (;;) {
+        const int64_t index = next_merge_.fetch_add(1, std::memory_order_relaxed);
+        if (index >= schedule_.num_merge_pieces) break;
+        merge_rows(merge_piece_at(plan_, schedule_, index), worker.scratch);
+      }
+    }
+    add_stats_of(worker);
   }
 
   void add_stats_to(AttendStats& stats) const {
@@ -135,6 +122,21 @@ class AttendRun {
   }
 
  private:
+  [[nodiscard]] Worker worker_of(int32_t number) const {
+    Worker worker;
+    worker.scratch = memory_ + layout_.scratch + layout_.scratch_each * static_cast<size_t>(number);
+    if (panels_ != nullptr) worker.panels = panels_->of_worker(number);
+    worker.timed = args_.stats != nullptr;
+    return worker;
+  }
+
+  void add_stats_of(const Worker& worker) {
+    if (!worker.timed) return;
+    units_.fetch_add(worker.stats.units, std::memory_order_relaxed);
+    attend_ns_.fetch_add(worker.stats.attend_ns, std::memory_order_relaxed);
+    merge_ns_.fetch_add(worker.stats.merge_ns, std::memory_order_relaxed);
+  }
+
   void take_units(Worker& worker) {
     const bool may_stop = args_.stop.stop_possible();
     for (;;) {
@@ -158,7 +160,8 @@ class AttendRun {
     task.key_end = keys.end;
 
     const bool caller_merges = args_.partial.acc != nullptr;
-    const PartialTarget target = caller_merges ? callers_target(tile, unit) : own_target(tile);
+    const PartialTarget target =
+        caller_merges ? callers_target(tile, unit) : own_target(tile, unit.token_begin);
     if (caller_merges) {
       task.partial = &target;
       task.partial_first_split = 0;
@@ -172,9 +175,9 @@ class AttendRun {
       kernel_(task);
     }
     ++worker.stats.units;
-    if (caller_merges || unit.all_keys) return;
+    if (caller_merges || unit.all_keys || unit.late_merge) return;
     const Stopwatch watch(worker.timed ? &worker.stats.merge_ns : nullptr);
-    finish_merge_groups(tile, unit, target, worker.scratch);
+    finish_merge_groups(item.tile, unit, worker.scratch);
   }
 
   [[nodiscard]] AttendTask task_of(const PlanTile& tile, const Unit& unit,
@@ -250,11 +253,11 @@ class AttendRun {
     return target;
   }
 
-  [[nodiscard]] PartialTarget own_target(const PlanTile& tile) const {
+  [[nodiscard]] PartialTarget own_target(const PlanTile& tile, int32_t token) const {
     if (tile.num_items <= 1) return {};
     const AttentionSpec& spec = plan_.spec;
     const int64_t states = int64_t{spec.num_heads_q} * spec.num_branches;
-    const int64_t state = tile.partial_token * states;
+    const int64_t state = (tile.partial_token + token) * states;
     PartialTarget target;
     target.acc = reinterpret_cast<float*>(memory_ + layout_.acc) + state * spec.head_dim_v;
     target.ref = reinterpret_cast<float*>(memory_ + layout_.ref) + state;
@@ -306,33 +309,31 @@ class AttendRun {
 
   // The last of the tile's items to arrive sees all states of these heads and folds them. Items of
   // a tile may be cut into different ranges of heads, so the smallest ranges are counted.
-  void finish_merge_groups(const PlanTile& tile, const Unit& unit, const PartialTarget& target,
-                           std::byte* scratch) {
+  void finish_merge_groups(int32_t tile_index, const Unit& unit, std::byte* scratch) {
+    const PlanTile& tile = plan_.tiles[static_cast<size_t>(tile_index)];
     const MergeChunks chunks = merge_chunks_of(plan_, schedule_, unit);
     for (int32_t chunk = chunks.begin; chunk < chunks.end; ++chunk) {
       const int64_t counter = int64_t{tile.merge_group} * schedule_.merge_chunks + chunk;
       if (counters_[counter].fetch_add(1, std::memory_order_acq_rel) + 1 != tile.num_items)
         continue;
-      merge_chunk(tile, chunk, target, scratch);
+      merge_rows(merge_piece_of(plan_, schedule_, tile_index, chunk), scratch);
     }
   }
 
-  void merge_chunk(const PlanTile& tile, int32_t chunk, const PartialTarget& target,
-                   std::byte* scratch) {
-    const int32_t heads = heads_of(tile);
-    const int32_t group = plan_.spec.num_heads_q / plan_.spec.num_heads_kv;
+  void merge_rows(const MergePiece& piece, std::byte* scratch) const {
+    const PlanTile& tile = plan_.tiles[static_cast<size_t>(piece.tile)];
     const PlanSequence& seq = plan_.sequences[static_cast<size_t>(tile.seq)];
+    const PartialTarget target = own_target(tile, piece.token_begin);
     MergeTaskRows task{};
     task.partials = &target;
     task.num_splits = &tile.num_splits;
     task.num_targets = 1;
-    task.tokens = tile.token_end - tile.token_begin;
-    task.head_begin = (tile.kv_head_begin + head_at(heads, chunk, schedule_.merge_chunks)) * group;
-    task.head_end =
-        (tile.kv_head_begin + head_at(heads, chunk + 1, schedule_.merge_chunks)) * group;
+    task.tokens = piece.token_end - piece.token_begin;
+    task.head_begin = piece.head_begin;
+    task.head_end = piece.head_end;
     task.heads_q = plan_.spec.num_heads_q;
     task.head_dim_v = plan_.spec.head_dim_v;
-    task.out = output_at(int64_t{seq.q_begin} + tile.token_begin);
+    task.out = output_at(int64_t{seq.q_begin} + tile.token_begin + piece.token_begin);
     task.scratch = reinterpret_cast<float*>(scratch);
     table_.merge(task);
   }
@@ -345,12 +346,12 @@ class AttendRun {
   const BoundScore& score_;
   const Programs programs_;
   const BoundPrograms bound_;
-  const WorkspaceLayout layout_;
+  const AttendWorkspace layout_;
   std::byte* memory_;
   const Schedule schedule_;
   std::atomic<int32_t>* counters_;
   BranchSource branches_[kMaxBranches] = {};
-  std::atomic<int64_t> next_unit_{0};
+  std::atomic<int64_t> next_unit_{0}, next_merge_{0};
   std::atomic<bool> stopped_{false};
   std::atomic<int64_t> units_{0}, attend_ns_{0}, merge_ns_{0};
 };
@@ -358,22 +359,24 @@ class AttendRun {
 }  // namespace
 
 size_t attend_workspace_bytes(const PlanData& plan, int32_t workers) noexcept {
-  return lay_out(plan, workers).total;
+  return lay_out_attend(plan, workers).total;
 }
 
 Status run_attend(const KernelTable& table, WorkerTeam& team, const AttendCall& call,
                   std::span<std::byte> workspace, PanelSource* panels) {
   // An arena of one slot has a second one while work is enqueued in it, so its size may have risen
-  // since the workspace was measured: no more workers than it has scratch for.
-  const WorkspaceLayout one = lay_out(call.plan, 1);
-  const auto fit = static_cast<int64_t>((workspace.size() - one.scratch) / one.scratch_each);
-  const auto threads = static_cast<int32_t>(std::min<int64_t>(team.size(), fit));
+  // since the workspace was measured: no more workers than it has room for.
+  int32_t threads = team.size();
+  while (threads > 1 && attend_workspace_bytes(call.plan, threads) > workspace.size()) --threads;
   if (panels != nullptr) {
     Status status = panels->prepare(panel_shape(table, call.plan, call.args), threads);
     if (!status.ok()) return status;
   }
   AttendRun run(table, call, workspace, threads, panels);
   team.run(run.num_workers(), [&](int32_t worker) { run.work(worker); });
+  if (const int32_t mergers = run.num_mergers(); mergers > 0) {
+    team.run(mergers, [&](int32_t worker) { run.merge(worker); });
+  }
   if (call.args.stats != nullptr) run.add_stats_to(*call.args.stats);
   return run.result();
 }

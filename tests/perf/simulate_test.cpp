@@ -68,12 +68,25 @@ TEST_CASE("nothing to do is balanced") {
   CHECK(call.merge_percent() == 0.0);
 }
 
-// Eight threads merge 512 splits each while the others have nothing left.
+// 32 threads merge a row of 512 splits each while the others have nothing left.
 TEST_CASE("one long decode keeps 128 threads busy until its merge") {
   const SimulatedCall call = simulate_call(planned({{1, 262144}}), 128);
   CHECK(call.pieces == 4096);
-  CHECK(call.balance() < 1.2);
+  CHECK(call.balance() < 1.06);
   CHECK(call.merge_percent() < 2.0);
+}
+
+TEST_CASE("the rest of a prompt over a long history keeps 128 threads busy with its merge") {
+  const SimulatedCall call = simulate_call(planned({{97, 56397}, {42, 42}, {373, 373}}), 128);
+  CHECK(call.balance() <= 1.05);
+  CHECK(call.merge_percent() < 4.0);
+  CHECK(call.cut_percent() < 2.0);
+}
+
+// 512 tokens x 80 splits would keep 650 MiB.
+TEST_CASE("a prompt chunk whose states do not all fit into memory is balanced at 128 threads") {
+  const SimulatedCall call = simulate_call(planned({{211, 87172}, {301, 301}}), 128);
+  CHECK(call.balance() <= 1.05);
 }
 
 TEST_CASE("a prompt chunk beside decodes of very different lengths is balanced at 128 threads") {

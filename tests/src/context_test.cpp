@@ -92,7 +92,8 @@ TEST_CASE("reserve needs a plan, and workspace grows with the threads") {
     options.num_threads = threads;
     REQUIRE(Context::create(options, context).ok());
     CHECK(context.workspace_bytes(plan) > bytes_before);
-    CHECK(context.workspace_bytes(plan) >= static_cast<size_t>(plan.partial_bytes()));
+    if (threads > 1)
+      CHECK(context.workspace_bytes(plan) >= static_cast<size_t>(plan.partial_bytes()));
     bytes_before = context.workspace_bytes(plan);
   }
 }

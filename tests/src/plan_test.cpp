@@ -145,6 +145,17 @@ TEST_CASE("partials stay below 256 MiB however long the history") {
   check_invariants(*plan.data());
 }
 
+TEST_CASE("where partials of all tiles need too much memory, those of few tokens are kept") {
+  const Plan plan = planned(llama_spec(), PackedBatch({{211, 87172}, {1, 80000}}).batch);
+  CHECK(plan.partial_bytes() <= int64_t{256} << 20);
+  check_invariants(*plan.data());
+  std::vector<int32_t> cut;
+  for (const PlanTile& tile : plan.data()->tiles) {
+    if (tile.num_items > 1) cut.push_back(tile.token_end - tile.token_begin);
+  }
+  CHECK(cut == std::vector<int32_t>{64, 19, 1});
+}
+
 TEST_CASE("tiles end at the last query token that int32 can count") {
   AttentionSpec spec;
   spec.num_heads_q = 1;

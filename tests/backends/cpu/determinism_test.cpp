@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/schedule.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/partials.hpp"
 
@@ -151,6 +152,41 @@ TEST_SUITE("determinism") {
         CHECK(test::check_same_bits(run_ok(context, shape), want) == "");
       }
     });
+  }
+
+  // Merges that all threads share when no unit is left, of tiles whose items are cut by rows.
+  TEST_CASE("long merges, on 1 to 16 threads") {
+    ProblemShape causal;
+    causal.spec = heads(6, 2, 32, 16);
+    causal.spec.causal = true;
+    causal.spec.has_sinks = true;
+    causal.row_max = true;
+    causal.sequences = {{43, 9000}, {1, 20000}};
+    ProblemShape windowed = causal;
+    windowed.spec.window_left = 5000;
+    windowed.sequences = {{85, 9000}};
+    ProblemShape branched;
+    branched.spec = heads(4, 2, 32);
+    branched.spec.num_branches = 2;
+    branched.sequences = {{32, 9000}};
+    for (const ProblemShape& shape : {causal, windowed, branched}) {
+      const std::string shape_text = test::describe(shape);
+      CAPTURE(shape_text);
+      const Problem problem(shape);
+      Plan plan;
+      REQUIRE(make_plan(problem.spec(), problem.batch(), plan).ok());
+      std::vector<int64_t> memory(cpu::schedule_bytes(*plan.data()) / sizeof(int64_t) + 1);
+      REQUIRE(cpu::make_schedule(*plan.data(), 5, memory.data()).num_merge_pieces > 0);
+      for (const std::string& isa : test::usable_isas()) {
+        Context one = test::cpu_context(isa, 1);
+        const Output want = run_ok(one, shape);
+        for (const int32_t threads : {2, 5, 16}) {
+          CAPTURE(threads);
+          Context context = test::cpu_context(isa, threads);
+          CHECK(test::check_same_bits(run_ok(context, shape), want) == "");
+        }
+      }
+    }
   }
 
   TEST_CASE("the caller's arena and threads of the context's own") {

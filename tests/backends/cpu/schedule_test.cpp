@@ -26,7 +26,7 @@ struct CutBatch {
     batch.cu_seqlens_q = cu_q;
     batch.cu_seqlens_k = cu_k;
     REQUIRE(make_plan(spec, batch, plan).ok());
-    memory.resize(schedule_bytes(data()) / sizeof(ItemCut));
+    memory.resize((schedule_bytes(data()) + sizeof(int64_t) - 1) / sizeof(int64_t));
     schedule = make_schedule(data(), threads, memory.data());
   }
 
@@ -34,7 +34,7 @@ struct CutBatch {
   [[nodiscard]] Unit unit(int64_t index) const { return unit_at(data(), schedule, index); }
 
   Plan plan;
-  std::vector<ItemCut> memory;
+  std::vector<int64_t> memory;
   Schedule schedule;
 };
 
@@ -42,7 +42,7 @@ AttentionSpec llama_spec(int32_t heads_kv = 8) {
   AttentionSpec spec;
   spec.num_heads_q = heads_kv * 4;
   spec.num_heads_kv = heads_kv;
-  spec.head_dim = 64;
+  spec.head_dim = 128;
   spec.causal = true;
   return spec;
 }
@@ -50,8 +50,33 @@ AttentionSpec llama_spec(int32_t heads_kv = 8) {
 const std::vector<std::pair<int32_t, int32_t>> kMixed{{1, 3000}, {40, 500},   {4, 6000},
                                                       {0, 100},  {512, 4096}, {1, 1}};
 
+// Every token and query head of a tile must be in exactly one piece of its late merge.
+void check_late_merges(const CutBatch& cut, const std::vector<bool>& late) {
+  const PlanData& data = cut.data();
+  const auto heads = static_cast<size_t>(data.spec.num_heads_q);
+  const auto tokens = static_cast<size_t>(data.max_tile_tokens);
+  std::vector<int32_t> merged(data.tiles.size() * tokens * heads);
+  for (int64_t i = 0; i < cut.schedule.num_merge_pieces; ++i) {
+    const MergePiece piece = merge_piece_at(data, cut.schedule, i);
+    CHECK(piece.token_begin < piece.token_end);
+    CHECK(piece.head_begin < piece.head_end);
+    for (int32_t t = piece.token_begin; t < piece.token_end; ++t) {
+      for (int32_t h = piece.head_begin; h < piece.head_end; ++h) {
+        ++merged[(static_cast<size_t>(piece.tile) * tokens + static_cast<size_t>(t)) * heads +
+                 static_cast<size_t>(h)];
+      }
+    }
+  }
+  for (size_t i = 0; i < merged.size(); ++i) {
+    const PlanTile& tile = data.tiles[i / heads / tokens];
+    const auto token = static_cast<int32_t>(i / heads % tokens);
+    const bool wanted = late[i / heads / tokens] && token < tile.token_end - tile.token_begin;
+    CHECK(merged[i] == (wanted ? 1 : 0));
+  }
+}
+
 // Every (tile token, KV head, item) must be computed by exactly one unit, and a merge chunk must be
-// reached by exactly one unit of every item: the last of them merges.
+// reached by exactly one unit of every item, the last of which merges, if the merge is not late.
 void check_cover(const AttentionSpec& spec, int32_t threads) {
   CAPTURE(spec.num_heads_kv);
   CAPTURE(threads);
@@ -62,7 +87,7 @@ void check_cover(const AttentionSpec& spec, int32_t threads) {
   const auto chunks = static_cast<size_t>(cut.schedule.merge_chunks);
   std::vector<int32_t> seen(data.items.size() * heads * tokens);
   std::vector<int32_t> arrived(data.tiles.size() * chunks);
-  std::vector<bool> as_one(data.tiles.size());
+  std::vector<bool> as_one(data.tiles.size()), late(data.tiles.size());
   for (int64_t u = 0; u < cut.schedule.num_units; ++u) {
     const Unit unit = cut.unit(u);
     CHECK(unit.token_begin < unit.token_end);
@@ -83,6 +108,10 @@ void check_cover(const AttentionSpec& spec, int32_t threads) {
       CHECK(unit_keys(data, unit).begin == data.tiles[tile].key_begin);
       continue;
     }
+    late[tile] = unit.late_merge;
+    if (unit.late_merge) continue;
+    CHECK(unit.token_begin == 0);
+    CHECK(unit.token_end == data.tiles[tile].token_end - data.tiles[tile].token_begin);
     const MergeChunks merges = merge_chunks_of(data, cut.schedule, unit);
     CHECK(head_at(spec.num_heads_kv, merges.begin, cut.schedule.merge_chunks) ==
           unit.kv_head_begin);
@@ -101,9 +130,10 @@ void check_cover(const AttentionSpec& spec, int32_t threads) {
     }
   }
   for (size_t t = 0; t < data.tiles.size(); ++t) {
-    if (as_one[t]) continue;
+    if (as_one[t] || late[t]) continue;
     for (size_t c = 0; c < chunks; ++c) CHECK(arrived[t * chunks + c] == data.tiles[t].num_items);
   }
+  check_late_merges(cut, late);
 }
 
 TEST_CASE("units cover every item, KV head and token exactly once, and meet in merges") {
@@ -169,6 +199,51 @@ TEST_CASE("a short call wakes no more workers than have 10 us of work each") {
   CHECK(CutBatch({{1, 512}}, llama_spec(), 16).schedule.num_workers == 8);
   CHECK(CutBatch({{1, 4096}}, llama_spec(), 16).schedule.num_workers == 16);
   CHECK(CutBatch({{1, 4096}}, llama_spec(), 2).schedule.num_workers == 2);
+
+  AttentionSpec narrow = llama_spec();
+  narrow.head_dim = 64;
+  CHECK(CutBatch({{1, 512}}, narrow, 16).schedule.num_workers == 4);
+  AttentionSpec latent = llama_spec(1);
+  latent.num_heads_q = 8;
+  latent.head_dim = 576;
+  latent.head_dim_v = 512;
+  CHECK(CutBatch({{1, 512}}, latent, 16).schedule.num_workers == 5);
+}
+
+TEST_CASE("the long merge of a tall tile is left for all threads, and its items are cut by rows") {
+  const CutBatch cut({{97, 56397}}, llama_spec(), 128);
+  CHECK(cut.schedule.num_merges == 2);
+  CHECK(cut.schedule.num_merge_pieces >= 2 * 128);
+  const Unit last = cut.unit(cut.schedule.num_units - 1);
+  REQUIRE(last.late_merge);
+  CHECK(last.token_begin > 0);
+  // Whatever its tokens see: the merge reads all splits of the item.
+  CHECK(unit_keys(cut.data(), last).end == 56397);
+}
+
+TEST_CASE("the merge of a long decode is left for all threads only if nothing else is left") {
+  CHECK(CutBatch({{1, 131072}}, llama_spec(), 128).schedule.num_merges == 1);
+  std::vector<std::pair<int32_t, int32_t>> batch(32, {1, 20000});
+  batch.front().second = 131072;
+  CHECK(CutBatch(batch, llama_spec(), 128).schedule.num_merges == 0);
+}
+
+TEST_CASE("states are kept only for a number of threads that needs them") {
+  const CutBatch cut({{97, 56397}}, llama_spec(), 128);
+  bool kept = false;
+  for (int32_t threads = 1; threads <= 128; ++threads) {
+    const bool keeps = keeps_partials(cut.data(), threads);
+    CHECK(keeps >= kept);
+    kept = keeps;
+    const CutBatch again({{97, 56397}}, llama_spec(), threads);
+    bool all_as_one = true;
+    for (int64_t u = 0; u < again.schedule.num_units; ++u) {
+      all_as_one = all_as_one && again.unit(u).all_keys;
+    }
+    CHECK(keeps == !all_as_one);
+  }
+  CHECK(!keeps_partials(cut.data(), 1));
+  CHECK(kept);
 }
 
 TEST_CASE("KV heads stay together but for the end of the work") {
