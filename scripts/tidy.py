@@ -55,6 +55,7 @@ TESTED_ELSEWHERE = {
     "src/expr/needs_int64.cpp": TILES + "; expressions_test.cpp for differences beyond int32",
     "src/expr/tile_ops.cpp": TILES,
     "src/expr/tile_registers.cpp": TILES,
+    "src/plan_items.cpp": "tests/src/plan_test.cpp",
     "src/plan_report.cpp": "tests/src/plan_test.cpp and plan_mask_test.cpp",
     "src/plan_verify.cpp": "tests/src/plan_mask_test.cpp",
     "src/validate_convert.cpp": "tests/src/convert_test.cpp",
