@@ -23,11 +23,13 @@ SIZE_EXCEPTIONS = {
     "src/kv_view.cpp:KvView::packed": "public: the dimensions of a tensor in their order",
     "src/kv_view.cpp:KvView::packed16": "public: the dimensions of a tensor in their order",
     "src/kv_view.cpp:KvView::paged": "public: the dimensions of a tensor in their order",
+    "tests/support/cuda/library.cpp:cudaLibraryLoadData": "the CUDA runtime's own",
 }
 
 # Sources without a test file of their own -> where they are tested instead.
 CONFORMANCE = "tests/backends/cpu/cpu_conformance_test.cpp, every ISA against the reference"
 EXPRESSIONS = "tests/backends/cpu/expressions_test.cpp, the catalogues on every ISA"
+EMULATED = "tests/backends/cuda/emulated/ and device/, on an emulated device and a real one"
 TILES = "tests/backends/cpu/expr_*_test.cpp, every operation on every ISA"
 TESTED_ELSEWHERE = {
     "backends/backend_list.cpp": "tests/src/runtime_test.cpp asks for the list",
@@ -41,11 +43,11 @@ TESTED_ELSEWHERE = {
     "backends/cpu/kernels/onednn.cpp": CONFORMANCE,
     "backends/cpu/kernels/neon.cpp": CONFORMANCE + ", under scripts/test_aarch64.sh",
     "backends/cpu/packed16_append.cpp": "tests/src/append_packed16_test.cpp, every ISA",
-    "backends/cuda/cuda_backend.cpp": "tests/backends/cuda/device/, where a device is",
-    "backends/cuda/device_memory.cpp": "tests/backends/cuda/device/, where a device is",
+    "backends/cuda/cuda_backend.cpp": EMULATED,
+    "backends/cuda/device_memory.cpp": EMULATED,
     "backends/cuda/call_expression.cpp": "tests/backends/cuda/attend_expressions_test.cpp",
     "backends/cuda/call_params.cpp": "tests/backends/cuda/, every emulated call",
-    "backends/cuda/expression_kernels.cpp": "tests/backends/cuda/device/, where a device is",
+    "backends/cuda/expression_kernels.cpp": EMULATED,
     "backends/cpu/attend_programs.cpp": EXPRESSIONS,
     "backends/reference/expressions.cpp": EXPRESSIONS + "; tests/src/expr/evaluate_test.cpp",
     "backends/reference/reference_backend.cpp": "tests/backends/reference/, through attend",
@@ -73,7 +75,12 @@ DOORS = {
     "oneapi/tbb": ["backends/cpu/parallel.cpp", "perf/", "tests/"],
     "oneapi/dnnl/": ["backends/cpu/onednn_panels.cpp"],
     "omp.h": ["backends/cpu/onednn_panels.cpp", "tests/backends/cpu/onednn_panels_test.cpp"],
-    "cuda_": ["backends/cuda/", "tests/backends/cuda/device/", "perf/cuda/"],
+    "cuda_": [
+        "backends/cuda/",
+        "perf/cuda/",
+        "tests/backends/cuda/device/",
+        "tests/support/cuda/",
+    ],
     "doctest": ["tests/"],
     "CLI/": ["perf/", "tests/perf/"],
     "fmt/": ["perf/", "tests/perf/"],

@@ -6,8 +6,11 @@
 #include "src/validate.hpp"
 
 namespace attnrt {
+namespace {
 
-Status attend(Context& context, const Plan& plan, const AttendArgs& args) {
+// Checks a call, and hands it to `body(executor, call, workspace)`.
+template <class Body>
+Status with_call(Context& context, const Plan& plan, const AttendArgs& args, const Body& body) {
   return guarded([&]() -> Status {
     if (Status status = ready(context); !status.ok()) return status;
     if (!plan.valid()) return Status(Code::kInvalidArgument, "plan is empty, make_plan fills it");
@@ -23,8 +26,24 @@ Status attend(Context& context, const Plan& plan, const AttendArgs& args) {
     std::span<std::byte> workspace;
     const size_t bytes = by.backend->workspace_bytes(*by.state, data);
     if (Status status = acquire_workspace(impl, by, bytes, workspace); !status.ok()) return status;
-    return by.backend->attend(*by.state, {data, args, score}, workspace);
+    return body(by, {data, args, score}, workspace);
   });
+}
+
+}  // namespace
+
+Status attend(Context& context, const Plan& plan, const AttendArgs& args) {
+  return with_call(context, plan, args,
+                   [](Executor& by, const AttendCall& call, std::span<std::byte> workspace) {
+                     return by.backend->attend(*by.state, call, workspace);
+                   });
+}
+
+Status Context::reserve(const Plan& plan, const AttendArgs& args) {
+  return with_call(*this, plan, args,
+                   [](Executor& by, const AttendCall& call, std::span<std::byte>) {
+                     return by.backend->prepare(*by.state, call);
+                   });
 }
 
 }  // namespace attnrt

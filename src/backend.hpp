@@ -120,6 +120,9 @@ class Backend {
     return Status(Code::kInternal, "this backend works in host memory");
   }
 
+  /// What an attend of this call would do before its kernels start; for Context::reserve.
+  virtual Status prepare(BackendState&, const AttendCall&) const { return {}; }
+
   /// `workspace` has at least workspace_bytes bytes and is 64-byte aligned.
   virtual Status attend(BackendState& state, const AttendCall& call,
                         std::span<std::byte> workspace) const = 0;

@@ -5,6 +5,7 @@
 #include "backends/cuda/kernels/attend.cuh"
 #include "backends/cuda/kernels/shapes.hpp"
 #include "backends/cuda/launch.hpp"
+#include "backends/cuda/launch_kernel.cuh"
 
 namespace attnrt::cuda {
 
@@ -26,8 +27,8 @@ cudaError_t launch_units(AttendParams params, const DeviceUnit* units, uint32_t 
   if (count == 0) return cudaSuccess;
   params.units = units;
   const dim3 blocks = Shape::kHeadsTogether ? dim3(count * kv_heads) : dim3(count, kv_heads);
-  attend_kernel<T, Shape><<<blocks, Shape::kThreads, Shape::kSharedBytes, stream>>>(params);
-  return cudaGetLastError();
+  return launch_kernel(attend_kernel<T, Shape>, {blocks, Shape::kThreads, Shape::kSharedBytes},
+                       stream, params);
 }
 
 template <class T, int kDim>

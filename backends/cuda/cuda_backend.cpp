@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA backend: uploads a plan once, launches kernels on the caller's stream. No call syncs
 // (but see Staging) or, once its memory is large enough, allocates. Kernels with expressions are
-// compiled by the first call that needs them.
+// compiled by the first call that needs them, or by Context::reserve.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 
 #include "backends/cuda/call_expression.hpp"
 #include "backends/cuda/call_params.hpp"
+#include "backends/cuda/cuda_status.hpp"
 #include "backends/cuda/device_memory.hpp"
 #include "backends/cuda/expression_kernels.hpp"
 #include "backends/cuda/launch.hpp"
@@ -21,11 +22,6 @@
 
 namespace attnrt::cuda {
 namespace {
-
-Status failed(const char* what, cudaError_t error) {
-  const Code code = error == cudaErrorMemoryAllocation ? Code::kOutOfMemory : Code::kInternal;
-  return Status(code, std::string(what) + ": " + cudaGetErrorString(error));
-}
 
 // Kernels of a plan with expressions, and which calls they serve: scores are compiled in the width
 // that the values of their slots ask for, or are none with some values.
@@ -85,8 +81,9 @@ Status check_not_capturing(const CudaState& state, const char* what) {
   const cudaError_t error = cudaStreamIsCapturing(state.stream, &capture);
   if (error != cudaSuccess) return failed("stream", error);
   if (capture == cudaStreamCaptureStatusNone) return {};
-  return Status(Code::kUnsupported, std::string("the stream is being captured and ") + what +
-                                        " not on the device yet: make the same call once before");
+  return Status(Code::kUnsupported,
+                std::string("the stream is being captured and ") + what +
+                    " not on the device yet: reserve it, or make the same call, before");
 }
 
 Status upload_plan(CudaState& state, const PlanData& plan, UploadedPlan*& uploaded) {
@@ -101,7 +98,13 @@ Status upload_plan(CudaState& state, const PlanData& plan, UploadedPlan*& upload
   target.layout = lay_out(plan);
   const size_t bytes = target.layout.total;
   std::byte* staged = nullptr;
-  cudaError_t error = target.memory.grow(std::max<size_t>(bytes, 1));
+  cudaError_t error = cudaSuccess;
+  // Those that hold none yet grow too, so that the next plans of this size allocate nothing.
+  for (UploadedPlan& empty : state.plans) {
+    if (empty.serial == 0 && error == cudaSuccess) {
+      error = empty.memory.grow(std::max<size_t>(bytes, 1));
+    }
+  }
   if (error == cudaSuccess) error = state.staging.take(std::max<size_t>(bytes, 1), staged);
   if (error != cudaSuccess) return failed("memory for a plan", error);
   write_device_plan(plan, target.layout, {staged, bytes});
@@ -141,6 +144,19 @@ Status find_kernels(CudaState& state, const AttendCall& call, const CallExpressi
   uploaded.kernels.push_back(wanted);
   kernels = &uploaded.kernels.back();
   return {};
+}
+
+// What a call needs on the device.
+struct ReadyCall {
+  UploadedPlan* uploaded = nullptr;
+  const PlanKernels* kernels = nullptr;  // null: those of the build
+};
+
+Status make_ready(CudaState& state, const AttendCall& call, const CallExpression& expression,
+                  ReadyCall& made) {
+  if (Status s = upload_plan(state, call.plan, made.uploaded); !s.ok()) return s;
+  if (!expression.exists()) return {};
+  return find_kernels(state, call, expression, *made.uploaded, made.kernels);
 }
 
 // The layers of a step append to the same places: these are uploaded for the first one.
@@ -192,7 +208,10 @@ class CudaBackend final : public Backend {
     if (error == cudaSuccess) error = cudaGetDevice(&current);
     cudaDeviceProp device{};
     if (error == cudaSuccess) error = cudaGetDeviceProperties(&device, current);
-    if (error != cudaSuccess) return {"cuda", false, cudaGetErrorString(error)};
+    if (error != cudaSuccess) {
+      static_cast<void>(cudaGetLastError());  // nobody else's business
+      return {"cuda", false, cudaGetErrorString(error)};
+    }
     const std::string what = device.name;
     const std::string lacks = shortcoming(device);
     if (!lacks.empty()) return {"cuda", false, what + " has " + lacks};
@@ -238,11 +257,21 @@ class CudaBackend final : public Backend {
 
   Status own_workspace(BackendState& state, size_t bytes,
                        std::span<std::byte>& memory) const override {
+    DeviceMemory& workspace = of(state).workspace;
     const OnDevice guard(of(state).device);
-    const cudaError_t error = of(state).workspace.grow(std::max<size_t>(bytes, 1));
+    if (bytes > workspace.memory().size()) {
+      if (Status s = check_not_capturing(of(state), "this workspace is"); !s.ok()) return s;
+    }
+    const cudaError_t error = workspace.grow(std::max<size_t>(bytes, 1));
     if (error != cudaSuccess) return failed("workspace", error);
-    memory = of(state).workspace.memory();
+    memory = workspace.memory();
     return {};
+  }
+
+  Status prepare(BackendState& state, const AttendCall& call) const override {
+    const OnDevice guard(of(state).device);
+    ReadyCall ready;
+    return make_ready(of(state), call, call_expression(call.plan, call.score), ready);
   }
 
   Status attend(BackendState& state, const AttendCall& call,
@@ -254,15 +283,10 @@ class CudaBackend final : public Backend {
     }
     CudaState& mine = of(state);
     const OnDevice guard(mine.device);
-    UploadedPlan* uploaded = nullptr;
-    if (Status s = upload_plan(mine, plan, uploaded); !s.ok()) return s;
-    const PlanKernels* kernels = nullptr;
-    if (expression.exists()) {
-      Status s = find_kernels(mine, call, expression, *uploaded, kernels);
-      if (!s.ok()) return s;
-    }
-    const DevicePlanLayout& layout = uploaded->layout;
-    const std::byte* plan_memory = uploaded->memory.memory().data();
+    ReadyCall ready;
+    if (Status s = make_ready(mine, call, expression, ready); !s.ok()) return s;
+    const DevicePlanLayout& layout = ready.uploaded->layout;
+    const std::byte* plan_memory = ready.uploaded->memory.memory().data();
     const AttendParams params = attend_params(call, layout, plan_memory, workspace.data());
     const int64_t heads = plan.spec.num_heads_q;
     cudaError_t error = cudaSuccess;
@@ -272,12 +296,12 @@ class CudaBackend final : public Backend {
     }
     if (error == cudaSuccess) {
       const AttendLaunch launch = attend_launch(plan, args, layout, plan_memory);
-      if (kernels == nullptr) {
+      if (ready.kernels == nullptr) {
         error = launch_attend(launch, params, mine.stream);
       } else {
         mine.slots.resize(expression.num_slots());
         call_slots(plan, score, layout, plan_memory, mine.slots);
-        error = launch_expressions(mine, *kernels, launch, params);
+        error = launch_expressions(mine, *ready.kernels, launch, params);
       }
     }
     if (error == cudaSuccess && params.callers_states == 0) {

@@ -16,37 +16,42 @@ cudaError_t DeviceMemory::grow(size_t bytes) noexcept {
   return cudaSuccess;
 }
 
-Staging::~Staging() {
+Staging::~Staging() { free(); }
+
+void Staging::free() noexcept {
+  bytes_ = 0;
   for (Block& block : blocks_) {
     if (block.copied != nullptr) {
       cudaEventSynchronize(block.copied);
       cudaEventDestroy(block.copied);
     }
     cudaFreeHost(block.data);
+    block = {};
   }
 }
 
-cudaError_t Staging::take(size_t bytes, std::byte*& data) noexcept {
-  next_ = (next_ + 1) % kBlocks;
-  Block& block = blocks_[next_];
-  cudaError_t error = cudaSuccess;
-  if (block.copied == nullptr) {
-    error = cudaEventCreateWithFlags(&block.copied, cudaEventDisableTiming);
-  } else {
-    error = cudaEventSynchronize(block.copied);
-  }
-  if (error != cudaSuccess) return error;
-  if (bytes > block.bytes) {
-    const size_t wanted = bytes + bytes / 2;
+cudaError_t Staging::grow(size_t bytes) noexcept {
+  free();
+  const size_t wanted = bytes + bytes / 2;
+  for (Block& block : blocks_) {
     void* memory = nullptr;
-    error = cudaHostAlloc(&memory, wanted, cudaHostAllocDefault);
+    cudaError_t error = cudaEventCreateWithFlags(&block.copied, cudaEventDisableTiming);
+    if (error == cudaSuccess) error = cudaHostAlloc(&memory, wanted, cudaHostAllocDefault);
     if (error != cudaSuccess) return error;
-    cudaFreeHost(block.data);
     block.data = static_cast<std::byte*>(memory);
-    block.bytes = wanted;
   }
-  data = block.data;
+  bytes_ = wanted;
   return cudaSuccess;
+}
+
+cudaError_t Staging::take(size_t bytes, std::byte*& data) noexcept {
+  if (bytes > bytes_) {
+    const cudaError_t error = grow(bytes);
+    if (error != cudaSuccess) return error;
+  }
+  next_ = (next_ + 1) % kBlocks;
+  data = blocks_[next_].data;
+  return cudaEventSynchronize(blocks_[next_].copied);
 }
 
 cudaError_t Staging::upload(std::byte* target, size_t bytes, cudaStream_t stream) noexcept {

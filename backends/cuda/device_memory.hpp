@@ -38,7 +38,8 @@ class Staging {
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  /// A block of at least `bytes` that nobody reads any more.
+  /// A block of at least `bytes` that nobody reads any more. Where one has to grow all do, waiting
+  /// for those that are read, so that the next uploads of this size allocate nothing.
   cudaError_t take(size_t bytes, std::byte*& data) noexcept;
 
   /// Copies the block that was taken last, in the order of the stream.
@@ -47,10 +48,13 @@ class Staging {
  private:
   struct Block {
     std::byte* data = nullptr;
-    size_t bytes = 0;
     cudaEvent_t copied = nullptr;
   };
+  cudaError_t grow(size_t bytes) noexcept;
+  void free() noexcept;
+
   std::array<Block, kBlocks> blocks_;
+  size_t bytes_ = 0;  // of each
   size_t next_ = 0;
 };
 

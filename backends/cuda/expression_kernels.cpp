@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "backends/cuda/cuda_status.hpp"
 #include "backends/cuda/kernels/shapes.hpp"
 #include "backends/cuda/nvrtc.hpp"
 
@@ -42,10 +43,6 @@ Geometry geometry_of(const KernelShape& shape) {
 }
 
 #if CUDART_VERSION >= 12080
-
-Status failed(const char* what, cudaError_t error) {
-  return {Code::kInternal, std::string(what) + ": " + cudaGetErrorString(error)};
-}
 
 // What was compiled of one source for one architecture: a library, for all devices of it.
 struct Compiled {

@@ -73,32 +73,32 @@ cudaError_t launch_merge(const MergeParams& params, uint32_t tiles, int64_t rows
   for (uint32_t first = 0; first < tiles; first += kMostTiles) {
     MergeParams some = params;
     if (some.tiles != nullptr) some.tiles += first;
-    merge_kernel<<<dim3(blocks_for(rows), std::min(tiles - first, kMostTiles)), kMergeThreads, 0,
-                   stream>>>(some);
+    const dim3 blocks(blocks_for(rows), std::min(tiles - first, kMostTiles));
+    const cudaError_t error = launch_kernel(merge_kernel, {blocks, kMergeThreads}, stream, some);
+    if (error != cudaSuccess) return error;
   }
-  return cudaGetLastError();
+  return cudaSuccess;
 }
 
 cudaError_t launch_merge_finished(const MergeFinishedParams& params, cudaStream_t stream) noexcept {
   const int64_t rows = int64_t{params.output.total_q} * params.output.heads_q;
   if (rows == 0) return cudaSuccess;
-  merge_finished_kernel<<<blocks_for(rows), kMergeThreads, 0, stream>>>(params);
-  return cudaGetLastError();
+  return launch_kernel(merge_finished_kernel, {dim3(blocks_for(rows)), kMergeThreads}, stream,
+                       params);
 }
 
 cudaError_t launch_clear(const StateParams& states, int64_t count, int32_t dim,
                          cudaStream_t stream) noexcept {
   if (count == 0) return cudaSuccess;
-  clear_kernel<<<blocks_for(count), kMergeThreads, 0, stream>>>(states, count, dim);
-  return cudaGetLastError();
+  return launch_kernel(clear_kernel, {dim3(blocks_for(count)), kMergeThreads}, stream, states,
+                       count, dim);
 }
 
 cudaError_t launch_append(const AppendParams& params, cudaStream_t stream) noexcept {
   if (params.total_new == 0) return cudaSuccess;
   const dim3 blocks(static_cast<uint32_t>(params.total_new),
                     static_cast<uint32_t>(params.num_halves));
-  append_kernel<<<blocks, kAppendThreads, 0, stream>>>(params);
-  return cudaGetLastError();
+  return launch_kernel(append_kernel, {blocks, kAppendThreads}, stream, params);
 }
 
 }  // namespace attnrt::cuda

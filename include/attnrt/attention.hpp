@@ -202,6 +202,11 @@ class Context {
   /// Grows the context's own workspace, so that the first `attend` allocates nothing either.
   Status reserve(const Plan& plan);
 
+  /// All that `attend` with these arguments does before its kernels start: checks, workspace, on a
+  /// device also the upload and the compiling of expressions. That attend, with these tensors or
+  /// others of their dtypes, then only launches, so its stream can be captured. Errors: as attend.
+  Status reserve(const Plan& plan, const struct AttendArgs& args);
+
   /// What attend will use: "cpu", "avx512", threads.
   [[nodiscard]] std::string_view backend() const noexcept;
   [[nodiscard]] std::string_view isa() const noexcept;

@@ -6,55 +6,11 @@
 
 #include "backends/cuda/call_expression.hpp"
 #include "backends/cuda/call_params.hpp"
-#include "backends/cuda/kernels/append.cuh"
-#include "backends/cuda/kernels/attend.cuh"
 #include "backends/cuda/kernels/merge.cuh"
-#include "backends/cuda/kernels/shapes.hpp"
 #include "src/expr/slot_bytes.hpp"
 
 namespace attnrt::test {
 namespace {
-
-template <class T, class Shape>
-SimtKernel kernel_of() {
-  return {[](const cuda::AttendParams& params) { cuda::AttendBlock<T, Shape>(params).run(); },
-          Shape::kThreads, Shape::kSharedBytes, Shape::kHeadsTogether};
-}
-
-template <class T>
-SimtKernel kernel_of_dim(int32_t dim, bool tall) {
-  switch (dim) {
-    case 64:
-      return tall ? kernel_of<T, cuda::TallShape<64>>() : kernel_of<T, cuda::ShortShape<64>>();
-    case 128:
-      return tall ? kernel_of<T, cuda::TallShape<128>>() : kernel_of<T, cuda::ShortShape<128>>();
-    case 192:
-      return tall ? kernel_of<T, cuda::TallShape<192>>() : kernel_of<T, cuda::ShortShape<192>>();
-    default:
-      return tall ? kernel_of<T, cuda::TallShape<256>>() : kernel_of<T, cuda::ShortShape<256>>();
-  }
-}
-
-std::string launch_attend(const SimtKernel& kernel, const cuda::AttendParams& params,
-                          const SimtMemory& memory, SimtLaunch launch) {
-  if (launch.blocks_x == 0) return {};
-  if (kernel.heads_together) {
-    launch.blocks_x *= launch.blocks_y;
-    launch.blocks_y = 1;
-  }
-  launch.threads = kernel.threads;
-  launch.shared_bytes = kernel.shared_bytes;
-  return simt_run(launch, memory, [&] { kernel.run(params); });
-}
-
-std::string launch_rows(int64_t rows, uint32_t tiles, const SimtMemory& memory,
-                        const std::function<void()>& kernel) {
-  SimtLaunch launch;
-  launch.threads = cuda::kMergeThreads;
-  launch.blocks_x = static_cast<uint32_t>((rows + cuda::kMergeWarps - 1) / cuda::kMergeWarps);
-  launch.blocks_y = tiles;
-  return simt_run(launch, memory, kernel);
-}
 
 size_t tensor_bytes(const ConstTensorView& tensor) {
   if (tensor.shape[0] == 0) return 0;
@@ -64,11 +20,6 @@ size_t tensor_bytes(const ConstTensorView& tensor) {
 }
 
 }  // namespace
-
-SimtKernel simt_attend_kernel(DType dtype, int32_t padded_dim, bool tall) {
-  return dtype == DType::kF16 ? kernel_of_dim<cuda::Half>(padded_dim, tall)
-                              : kernel_of_dim<cuda::BFloat16>(padded_dim, tall);
-}
 
 void name_cache(const KvView& kv, bool writable, SimtMemory& memory) {
   const auto name = [&](void* data, const KvStrides& strides, int64_t dim) {
@@ -141,7 +92,7 @@ std::string simt_attend(const PlanData& plan, const AttendArgs& given, SimtMemor
   std::string wrong;
   if (params.callers_states != 0) {
     const int64_t count = int64_t{args.partial.num_splits} * plan.total_q * plan.spec.num_heads_q;
-    wrong = launch_rows(count, 1, memory, [&] {
+    wrong = simt_launch_rows(count, 1, memory, [&] {
       cuda::clear_states_block(params.states, count, plan.spec.head_dim_v);
     });
   }
@@ -158,12 +109,12 @@ std::string simt_attend(const PlanData& plan, const AttendArgs& given, SimtMemor
     params.units = reinterpret_cast<const cuda::DeviceUnit*>(
         uploaded.data() + (tall ? layout.tall_units : layout.short_units));
     launch.blocks_x = tall ? layout.num_tall : layout.num_short;
-    if (wrong.empty()) wrong = launch_attend(kernel, params, memory, launch);
+    if (wrong.empty()) wrong = simt_launch_attend(kernel, params, memory, launch);
   }
   if (params.callers_states != 0 || layout.num_merges == 0 || !wrong.empty()) return wrong;
   const cuda::MergeParams merge = cuda::plan_merge_params(layout, params, uploaded.data());
-  return launch_rows(int64_t{layout.merge_tokens} * plan.spec.num_heads_q, layout.num_merges,
-                     memory, [&] { cuda::merge_states_block(merge); });
+  return simt_launch_rows(int64_t{layout.merge_tokens} * plan.spec.num_heads_q, layout.num_merges,
+                          memory, [&] { cuda::merge_states_block(merge); });
 }
 
 std::string simt_attend(const Problem& problem, Output& output, const SimtAttend& options,
@@ -183,10 +134,10 @@ std::string simt_merge(const MergeTask& task, const SimtMemory& memory) {
   const int64_t rows = task.out.shape[0] * task.out.shape[1];
   if (!task.partials.empty()) {
     const cuda::MergeParams params = cuda::merge_params(task);
-    return launch_rows(rows, 1, memory, [&] { cuda::merge_states_block(params); });
+    return simt_launch_rows(rows, 1, memory, [&] { cuda::merge_states_block(params); });
   }
   const cuda::MergeFinishedParams params = cuda::merge_finished_params(task);
-  return launch_rows(rows, 1, memory, [&] { cuda::merge_finished_block(params); });
+  return simt_launch_rows(rows, 1, memory, [&] { cuda::merge_finished_block(params); });
 }
 
 std::string simt_append(const AppendTask& task, const SimtMemory& memory) {
@@ -198,11 +149,7 @@ std::string simt_append(const AppendTask& task, const SimtMemory& memory) {
   SimtMemory all = memory;
   all.readable(places.data(), places.size() * sizeof(cuda::DevicePlace));
   const cuda::AppendParams params = cuda::append_params(task, places.data());
-  SimtLaunch launch;
-  launch.threads = cuda::kAppendThreads;
-  launch.blocks_x = static_cast<uint32_t>(task.total_new);
-  launch.blocks_y = static_cast<uint32_t>(params.num_halves);
-  return simt_run(launch, all, [&] { cuda::append_block(params); });
+  return simt_launch_append(params, all);
 }
 
 }  // namespace attnrt::test

@@ -10,19 +10,9 @@
 #include "backends/cuda/kernels/params.hpp"
 #include "src/backend.hpp"
 #include "tests/support/problem.hpp"
-#include "tests/support/simt.hpp"
+#include "tests/support/simt_launch.hpp"
 
 namespace attnrt::test {
-
-/// A kernel as C++, and how it is launched.
-struct SimtKernel {
-  void (*run)(const cuda::AttendParams& params) = nullptr;
-  uint32_t threads = 0;
-  uint32_t shared_bytes = 0;
-  bool heads_together = false;
-};
-
-SimtKernel simt_attend_kernel(DType dtype, int32_t padded_dim, bool tall);
 
 /// A kernel whose mask and score are what `expression` points to, with head dims padded to 64 or
 /// 192, of bf16.

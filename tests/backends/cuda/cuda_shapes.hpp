@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Problems that the CUDA backend takes.
+// Problems that the CUDA backend takes, and expressions that its tests ask for through calls.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,11 @@
 #include "tests/support/problem.hpp"
 
 namespace attnrt::test {
+
+inline constexpr const char* kDeviceMasks[] = {"i32 doc[]; doc[q] == doc[kv] && kv <= q",
+                                               "kv % 5 != h"};
+inline constexpr const char* kDeviceScores[] = {"f32 slopes[]; score - slopes[h] * abs(q - kv)",
+                                                "3.0 * tanh(score) + 0.125 * (h + 1)"};
 
 /// Changes what the backend refuses by name: other dtypes of q, packed16, MLA.
 inline void adapt_to_cuda(ProblemShape& shape) {

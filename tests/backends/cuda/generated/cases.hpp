@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/backends/cuda/cuda_shapes.hpp"
 #include "tests/src/expr/catalogue_masks.hpp"
 #include "tests/src/expr/catalogue_scores.hpp"
 #include "tests/src/expr/random_expression.hpp"
@@ -67,9 +68,14 @@ inline expr::Expr parsed(const std::string& text) {
 
 /// A mask and a score at once.
 inline std::vector<std::pair<expr::Expr, expr::Expr>> generated_pairs() {
-  return {{parsed("i32 doc[]; doc[q] == doc[kv] && kv <= q"),
-           parsed("f32 slopes[]; score - slopes[h] * abs(q - kv)")},
-          {parsed("kv % 3 != h % 3 || kv == q"), parsed("float cap; cap * tanh(score / cap)")}};
+  std::vector<std::pair<expr::Expr, expr::Expr>> made = {
+      {parsed("i32 doc[]; doc[q] == doc[kv] && kv <= q"),
+       parsed("f32 slopes[]; score - slopes[h] * abs(q - kv)")},
+      {parsed("kv % 3 != h % 3 || kv == q"), parsed("float cap; cap * tanh(score / cap)")}};
+  for (const char* mask : kDeviceMasks) {
+    for (const char* score : kDeviceScores) made.emplace_back(parsed(mask), parsed(score));
+  }
+  return made;
 }
 
 inline std::vector<expr::Expr> generated_masks() {
@@ -86,6 +92,7 @@ inline std::vector<expr::Expr> generated_scores() {
   std::vector<expr::Expr> made;
   for (const auto& score : expr::catalogue::kScores) made.push_back(parsed(score.text));
   for (const char* text : kOperationScores) made.push_back(parsed(text));
+  for (const char* text : kDeviceScores) made.push_back(parsed(text));
   return made;
 }
 
