@@ -85,6 +85,9 @@ TEST_CASE("reserve needs a plan, and workspace grows with the threads") {
   Plan plan;
   REQUIRE(make_plan(spec, batch, plan).ok());
   CHECK(context.reserve(plan).ok());
+  const Status of_call = context.reserve(plan, AttendArgs());  // checked as attend checks
+  CHECK(of_call.code() == Code::kInvalidArgument);
+  CHECK(of_call.message() == attend(context, plan, {}).message());
 
   size_t bytes_before = 0;
   for (const int32_t threads : {1, 4}) {
