@@ -83,19 +83,38 @@ struct LineRun {
 class AheadClose {
  public:
   // Runs end with an empty one. Lines are asked for in `first`, and again `again` behind it, for
-  // those that found all miss buffers taken.
-  void start(const LineRun* first, const LineRun* again) {
+  // those that found all miss buffers taken; once and without fences where `work`, the vectors that
+  // are multiplied or widened for 64 bytes, is more than loads run ahead of.
+  void start(const LineRun* first, const LineRun* again, int32_t work) {
     first_ = {first, first->begin};
     again_ = {again, again->begin};
+    if (work > kTwiceWork) again_.at = nullptr;
+    fenced_ = work <= kFencedWork ? kFencedLines : kNoLines;
+    asked_ = 0;
+  }
+
+  // Of 64 bytes so many lines of tiles are read: all tiles of a block ask for their share. Group
+  // 16, GB/s with pages of 16 / 256: nothing 16.0 / 13.3, the first of three tiles alone 16.7 /
+  // 17.4, all 20.4 / 21.4.
+  void share(int32_t lines) {
+    share_ = lines;
+    read_ = 0;
   }
 
   template <int kCount>
   [[gnu::always_inline]] void lines() {
-    first_.template lines<kCount>();
-    again_.template lines<kCount>();
-    lines_ += kCount;
+    constexpr int32_t kAtOnce = kCount > 2 ? kCount : 2;
+    read_ += kCount;
+    if (read_ < kAtOnce * share_) return;
+    read_ = 0;
+    first_.template ask<kAtOnce>();
+    again_.template ask<kAtOnce>();
+    asked_ += kAtOnce;
     // Loads that run far ahead of the products take the buffers from the prefetches.
-    if (lines_ % kFencedLines == 0) fence();
+    if (asked_ >= fenced_) {
+      asked_ = 0;
+      fence();
+    }
   }
 
  private:
@@ -103,16 +122,24 @@ class AheadClose {
     const LineRun* run;
     const char* at;
     template <int kCount>
-    [[gnu::always_inline]] void lines() {
-      if (at == run->end) return;
+    [[gnu::always_inline]] void ask() {
+      if (at == nullptr) return;
       for (int i = 0; i < kCount; ++i) __builtin_prefetch(at + int64_t{64} * i, 0, 3);
       at += int64_t{64} * kCount;
-      if (at == run->end) at = (++run)->begin;
+      if (at >= run->end) at = (++run)->begin;
     }
   };
 
   // Pages of 16 / 256, asked for once, GB/s: 4 lines 21 / 22, 8 30 / 32, 16 29 / 33, 32 19 / 24.
-  static constexpr int64_t kFencedLines = 16;
+  static constexpr int32_t kFencedLines = 16;
+  static constexpr int32_t kNoLines = 1 << 30;
+  // One thread, pages of 16, GB/s with fences each 16 lines, each 32, without: work of
+  // 1 34.1, 28.1, 25.7; 4 31.3, 29.1, 25.7; 6 29.2, 30.0, 27.2; 7 25.4, 29.0, 31.1;
+  // 8 24.4, 28.1, 30.9.
+  static constexpr int32_t kFencedWork = 6;
+  // Without fences, asked for once and twice: 8 28.1, 30.9; 10 28.5, 32.5; 12 30.6, 30.0; 16 20.4,
+  // 20.0.
+  static constexpr int32_t kTwiceWork = 10;
 
   [[gnu::always_inline]] static void fence() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -121,7 +148,8 @@ class AheadClose {
   }
 
   Cursor first_{}, again_{};
-  int64_t lines_ = 0;
+  int32_t fenced_ = 0, asked_ = 0;
+  int32_t share_ = 1, read_ = 0;
 };
 
 struct NoAhead {

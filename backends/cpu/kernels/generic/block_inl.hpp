@@ -30,6 +30,10 @@ class BlockRun {
   static constexpr int kOperandSteps = Lines::kDot ? 2 : 1;
   // Their queries, scores and columns of K share L1.
   static constexpr int32_t kRowsAtOnce = Matrix::kPresent ? kChunkRows : kChunkRows / 2;
+  // Lines of packed16 pages are read where they are.
+  static constexpr bool kInPlace = sizeof(Stored) == sizeof(typename Kv::Stored);
+  static constexpr int32_t kLinesOf64Bytes =
+      64 / static_cast<int32_t>(line_elements<Lines>() * sizeof(Stored));
 
  public:
   using Operand = typename Lines::Operand;
@@ -41,7 +45,7 @@ class BlockRun {
         branches_(1 + task.more_branches),
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
-        close_(Lines::kDot && task.close && task.kv.packed16 && rows_ <= Isa::kShortRows),
+        close_(kInPlace && !Matrix::kPresent && task.close && task.kv.packed16),
         mask_(task,
               program_state(task, task.mask, int64_t{rows_} * heads_at_once, w_.mask_registers, w_),
               w_.visible_begin, w_.visible_end, w_.mask_words),
@@ -104,10 +108,14 @@ class BlockRun {
 
   // What comes after the block at hand, asked for meanwhile: head by head, or else closely.
   Ahead ahead_k, ahead_v;
-  AheadClose ahead_close;
 
   // Whether the products ask for what comes next by ahead_close.
   [[nodiscard]] bool close() const { return close_; }
+  void start_close(const LineRun* first, const LineRun* again) {
+    constexpr int32_t kWidened = Lines::kDot || sizeof(Stored) == sizeof(float) ? 0 : 1;
+    const int32_t vectors = (rows_ + kWidened) * Lines::kProducts * parts<Isa>();
+    ahead_close_.start(first, again, vectors * kLinesOf64Bytes);
+  }
 
   // All rows of one KV head and branch of those walked together.
   void run(const BlockKeys& keys, int32_t head) {
@@ -118,7 +126,7 @@ class BlockRun {
     mask_.begin_head(head);
     KvBlock<Lines> block;
     const BlockPacker<Isa, Lines, Kv> packer(task_.kv, w_.key_lines, w_.value_lines, w_.zeros);
-    if (task_.kv.packed16 && sizeof(Stored) == sizeof(typename Kv::Stored)) {
+    if (task_.kv.packed16 && kInPlace) {
       packer.in_place(keys, k_offset(head), v_offset(head), block);
     } else {
       // Branches find V as the first one packed it.
@@ -137,6 +145,7 @@ class BlockRun {
         if (tile.first < tile.last) tiles[count++] = tile;
       }
       if (count == 0) continue;
+      if (close_ && chunk == 0) ahead_close_.share(count * kLinesOf64Bytes);
       if constexpr (Matrix::kPresent) {
         matrix_scores(head, chunk, tiles, count);
         weights_.run(keys, head, chunk, tiles, count);
@@ -175,6 +184,7 @@ class BlockRun {
 
   void score_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
                    int32_t count) {
+    const bool close = close_ && chunk == 0;
     for (int32_t begin = 0; begin < kPieces; begin += kColumnsAtOnce) {
       bool first_tile = chunk == 0;
       for (int32_t i = 0; i < count; ++i) {
@@ -191,10 +201,10 @@ class BlockRun {
           float* scores = w_.scores + (tile.row - chunk) * kBlockKeys + from * kLineColumns;
           with_height<Isa>(tile.height, [&](auto height) {
             constexpr int kRows = decltype(height)::value;
-            if constexpr (Lines::kDot && kRows <= Isa::kShortRows) {
-              if (__builtin_expect(close_, 0)) {
+            if constexpr (kInPlace && !Matrix::kPresent) {
+              if (__builtin_expect(close, 0)) {
                 return score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores,
-                                                        ahead_close);
+                                                        ahead_close_);
               }
             }
             if (first_tile) {
@@ -215,6 +225,7 @@ class BlockRun {
   void value_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
                    int32_t count) {
     const int32_t columns = static_cast<int32_t>(dim_v_ / kLineColumns);
+    const bool close = close_ && chunk == 0;
     bool finite[kChunkRows];
     for (int32_t i = 0; i < count; ++i) {
       finite[i] = tiles[i].uniform || sees_finite(block, tiles[i].first, tiles[i].last);
@@ -236,9 +247,9 @@ class BlockRun {
           const ValueRange<Lines> range{block, begin, first, last};
           with_height<Isa>(tile.height, [&](auto height) {
             constexpr int kRows = decltype(height)::value;
-            if constexpr (Lines::kDot && kRows <= Isa::kShortRows) {
-              if (__builtin_expect(close_, 0)) {
-                return value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_close);
+            if constexpr (kInPlace && !Matrix::kPresent) {
+              if (__builtin_expect(close, 0)) {
+                return value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_close_);
               }
             }
             if (first_tile) {
@@ -365,6 +376,7 @@ class BlockRun {
   const int32_t branches_;
   const int64_t dim_, dim_v_;
   const bool close_;
+  AheadClose ahead_close_;
   int32_t head_ = 0;
   // Of the block at hand.
   int32_t block_begin_ = 0, block_first_ = 0, block_last_ = 0;
