@@ -103,7 +103,8 @@ Status check_branches(const PlanData& plan, const AttendArgs& args) {
     return refuse("branch_weights has ", args.branch_weights.size(), " entries, must have ",
                   weights, spec.num_branches == 1 ? " (one branch)" : " (branches x heads)");
   }
-  for (size_t i = 0; i < args.branch_weights.size(); ++i) {
+  const bool readable = args.q.device == Device::kCpu;
+  for (size_t i = 0; readable && i < args.branch_weights.size(); ++i) {
     if (std::isfinite(args.branch_weights[i])) continue;
     return refuse("branch_weights[", i, "] is ", args.branch_weights[i], ", must be finite");
   }

@@ -57,6 +57,8 @@ class DeviceState {
   cudaError_t free(bool pinned, void* data);
   /// Whether all of it is one live allocation.
   [[nodiscard]] bool holds(bool pinned, const void* data, size_t bytes) const;
+  /// Device memory is no host's: touching it from there ends the program, unless it is opened.
+  void open(bool opened);
   /// Device memory, as kernels may touch it.
   const SimtMemory& memory();
 
@@ -77,6 +79,15 @@ class DeviceState {
   std::map<const std::byte*, size_t> device_, pinned_;
   SimtMemory memory_;
   bool memory_changed_ = false;
+};
+
+/// While there is one, device memory is open.
+class DeviceAtWork {
+ public:
+  DeviceAtWork() { DeviceState::get().open(true); }
+  ~DeviceAtWork() { DeviceState::get().open(false); }
+  DeviceAtWork(const DeviceAtWork&) = delete;
+  DeviceAtWork& operator=(const DeviceAtWork&) = delete;
 };
 
 /// Puts work on a stream, or into the graph that is captured from it.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory of the emulated device, pinned memory, and what is asked about the device.
+#include <sys/mman.h>
+
 #include <cstring>
 #include <utility>
 
@@ -8,8 +10,12 @@
 namespace attnrt::test {
 namespace {
 
-// As cudaMalloc aligns.
 constexpr std::align_val_t kAlign{256};
+
+void* new_pages(size_t bytes) {
+  void* made = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return made == MAP_FAILED ? nullptr : made;
+}
 
 }  // namespace
 
@@ -23,11 +29,12 @@ cudaError_t DeviceState::allocate(bool pinned, void** data, size_t bytes) {
   if (allowed_allocations == 0) return cudaErrorMemoryAllocation;
   if (allowed_allocations > 0) --allowed_allocations;
   ++(pinned ? counts.host_allocations : counts.device_allocations);
-  auto* made = static_cast<std::byte*>(::operator new(bytes, kAlign));
-  std::memset(made, 0xff, bytes);  // NaN in all formats, pages that no cache has
-  (pinned ? pinned_ : device_)[made] = bytes;
+  *data = pinned ? ::operator new(bytes, kAlign) : new_pages(bytes);
+  if (*data == nullptr) return cudaErrorMemoryAllocation;
+  std::memset(*data, 0xff, bytes);  // NaN in all formats, pages that no cache has
+  (pinned ? pinned_ : device_)[static_cast<std::byte*>(*data)] = bytes;
   memory_changed_ = true;
-  *data = made;
+  if (!pinned) mprotect(*data, bytes, PROT_NONE);
   return cudaSuccess;
 }
 
@@ -39,11 +46,21 @@ cudaError_t DeviceState::free(bool pinned, void* data) {
   if (at == blocks.end()) return cudaErrorInvalidValue;
   ++counts.frees;
   const cudaError_t error = finish();
-  std::memset(data, 0xee, at->second);
-  ::operator delete(data, kAlign);
+  if (pinned) {
+    std::memset(data, 0xee, at->second);
+    ::operator delete(data, kAlign);
+  } else {
+    munmap(data, at->second);
+  }
   blocks.erase(at);
   memory_changed_ = true;
   return error;
+}
+
+void DeviceState::open(bool opened) {
+  for (const auto& [data, bytes] : device_) {
+    mprotect(const_cast<std::byte*>(data), bytes, opened ? PROT_READ | PROT_WRITE : PROT_NONE);
+  }
 }
 
 bool DeviceState::holds(bool pinned, const void* data, size_t bytes) const {
@@ -86,6 +103,7 @@ std::string take_device_failure() {
 
 }  // namespace attnrt::test
 
+using attnrt::test::DeviceAtWork;
 using attnrt::test::DeviceState;
 using attnrt::test::Operation;
 
@@ -155,8 +173,10 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
     if (!device.holds(false, up ? to : from, bytes)) return cudaErrorInvalidValue;
     ++device.counts.waits;
     const cudaError_t error = device.finish();
-    if (error == cudaSuccess) std::memcpy(to, from, bytes);
-    return error;
+    if (error != cudaSuccess) return error;
+    const DeviceAtWork at_work;
+    std::memcpy(to, from, bytes);
+    return cudaSuccess;
   });
 }
 

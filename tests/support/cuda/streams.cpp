@@ -36,6 +36,7 @@ cudaError_t step(EmulatedStream& stream) {
     stream.queue.clear();
     stream.done = 0;
   }
+  const DeviceAtWork at_work;
   device.failure = operation.run();
   return device.failure.empty() ? cudaSuccess : device.note(cudaErrorLaunchFailure);
 }

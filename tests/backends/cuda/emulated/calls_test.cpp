@@ -247,6 +247,27 @@ TEST_SUITE("calls on the emulated device") {
     CHECK(layer.finding() == "");
   }
 
+  TEST_CASE("branches are refused by name, their weights on the device unread") {
+    ProblemShape shape = decode_shape();
+    shape.spec.num_branches = 2;
+    const Problem problem(shape);
+    Plan plan;
+    REQUIRE(make_plan(problem.spec(), problem.batch(), plan).ok());
+    Output output = problem.make_output();
+    DeviceMirror mirror;
+    AttendArgs args = device_args(problem, output, mirror);
+    args.lse.data = nullptr;
+    std::vector<Branch> branches(args.branches.begin(), args.branches.end());
+    for (Branch& branch : branches) branch.q.device = Device::kCuda;
+    args.branches = branches;
+    args.branch_weights = {mirror.in(args.branch_weights.data(), args.branch_weights.size_bytes()),
+                           args.branch_weights.size()};
+    Context context = cuda_context();
+    const Status status = attend(context, plan, args);
+    CHECK(status.code() == Code::kUnsupported);
+    CHECK(status.message().find("spec.num_branches is 2") == 0);
+  }
+
   TEST_CASE("host memory that is said to be the device's is found out by the emulator") {
     Layer layer(decode_shape());
     Context context = cuda_context();
