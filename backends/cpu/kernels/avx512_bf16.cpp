@@ -8,11 +8,10 @@ namespace attnrt::cpu {
 namespace {
 
 // VDPBF16PS adds the products of two pairs, both rounded, to an f32; denormals count as 0.
-struct Avx512Bf16 : Avx512 {
+struct Avx512Bf16 : Avx512ToBf16 {
   using Avx512::broadcast;
   using Avx512::line;
   using Avx512::multiply_add;
-  using Avx512::store;
 
   template <int kHalf, int kKeep>
   static __m512i line(Bf16Dot, const uint16_t* p, int) {
@@ -33,10 +32,6 @@ struct Avx512Bf16 : Avx512 {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(factor),
                             reinterpret_cast<__m512bh>(line));
 #endif
-  }
-  static void store(Bf16, uint16_t* p, Vec x) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
-                        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
   }
 };
 

@@ -165,6 +165,21 @@ struct Avx512 : Portable<xsimd::avx512bw> {
   }
 };
 
+#if defined(__AVX512BF16__)
+// With its conversions, which count denormals as 0.
+struct Avx512ToBf16 : Avx512 {
+  using Avx512::store;
+  static void store(Bf16, uint16_t* p, Vec x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+  }
+  // One after the other.
+  static void store_two(Bf16, uint16_t* p, Vec x, Vec y) {
+    _mm512_storeu_si512(p, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(y, x)));
+  }
+};
+#endif
+
 }  // namespace
 
 }  // namespace attnrt::cpu

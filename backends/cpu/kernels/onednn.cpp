@@ -10,13 +10,7 @@
 namespace attnrt::cpu {
 namespace {
 
-struct Avx512Panels : Avx512 {
-  using Avx512::store;
-  static void store(Bf16, uint16_t* p, Vec x) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
-                        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
-  }
-};
+struct Avx512Panels : Avx512ToBf16 {};
 
 template <>
 inline int32_t tile_height<Avx512Panels>(int32_t left) {

@@ -36,6 +36,7 @@ struct AttendScratch {
   int64_t key_lines;          // [dim padded][kBlockKeys] of f32, or fewer bytes
   int64_t value_lines;        // [kBlockKeys][dim_v padded], likewise
   int64_t scores;             // [kChunkRows][kBlockKeys]
+  int64_t maxima;             // [kChunkRows][kLineFloats] of them, lane by lane
   int64_t zeros;              // one row of either, all zero
   int64_t key_pointers;       // [2][2][kBlockKeys] pointers: this block and the next, K and V
   int64_t mask_words;         // [rows][kBlockKeys] bits: who sees what of the block
@@ -84,7 +85,8 @@ static inline constexpr AttendScratch attend_scratch(int64_t rows, int32_t head_
   s.key_lines = s.visible_end + row_floats;
   s.value_lines = s.key_lines + (dim + kLineFloats) * kBlockKeys;
   s.scores = s.value_lines + dim_v * kBlockKeys;
-  s.zeros = s.scores + int64_t{kChunkRows} * kBlockKeys;
+  s.maxima = s.scores + int64_t{kChunkRows} * kBlockKeys;
+  s.zeros = s.maxima + int64_t{kChunkRows} * kLineFloats;
   s.key_pointers = s.zeros + (dim > dim_v ? dim : dim_v);
   s.mask_words = s.key_pointers + padded(int64_t{4} * kBlockKeys *
                                          static_cast<int64_t>(sizeof(void*) / sizeof(float)));

@@ -249,7 +249,19 @@ class AttendRun {
     }
   }
 
+  // References as they are handed out. Zeros become positive: which one a maximum is depends on the
+  // order of its operands.
+  void make_refs_natural() {
+    using Vec = typename Isa::Vec;
+    const Vec unit(score_unit(task_));
+    for (int32_t row = 0; row < heads_ * rows_; row += Isa::kLanes) {
+      const Vec ref = Vec::load_unaligned(w_.ref + row);
+      Isa::fma(ref, unit, Vec(0.0f)).store_unaligned(w_.ref + row);
+    }
+  }
+
   void end_split(int32_t split) {
+    make_refs_natural();
     if (task_.partial != nullptr) return store_split(split);
     constexpr int32_t kLanes = Isa::kLanes;
     for (int32_t row = 0; row < heads_ * rows_; row += kLanes) {

@@ -45,6 +45,7 @@ class BlockRun {
         branches_(1 + task.more_branches),
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
+        products_(!Matrix::kPresent && stay_products(task)),
         close_(kInPlace && !Matrix::kPresent && task.close && task.kv.packed16),
         mask_(task,
               program_state(task, task.mask, int64_t{rows_} * heads_at_once, w_.mask_registers, w_),
@@ -141,8 +142,11 @@ class BlockRun {
       for (int32_t height = 0; row < rows_; row += height) {
         height = tile_height<Isa>(rows_ - row);
         if (row + height > chunk + kRowsAtOnce) break;
-        const RowTile tile = tile_at(keys, row, height);
-        if (tile.first < tile.last) tiles[count++] = tile;
+        RowTile tile = tile_at(keys, row, height);
+        if (tile.first >= tile.last) continue;
+        tile.maxima = products_ && tile.uniform && tile.first % kLineColumns == 0 &&
+                      tile.last % kLineColumns == 0;
+        tiles[count++] = tile;
       }
       if (count == 0) continue;
       if (close_ && chunk == 0) ahead_close_.share(count * kLinesOf64Bytes);
@@ -169,7 +173,7 @@ class BlockRun {
     const bool uniform = w_.visible_begin[bottom] <= first && w_.visible_end[row] >= last;
     const uint32_t pieces =
         first < last ? pieces_between(first - keys.begin, last - keys.begin) : 0;
-    return {row, height, first - keys.begin, last - keys.begin, uniform, pieces};
+    return {row, height, first - keys.begin, last - keys.begin, uniform, false, pieces};
   }
 
   // Calls visit(first, last) for the lanes of [first, last) that a row sees.
@@ -184,6 +188,10 @@ class BlockRun {
 
   void score_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
                    int32_t count) {
+    const int32_t rows = tiles[count - 1].row + tiles[count - 1].height - chunk;
+    for (int32_t i = 0; i < rows * kLineFloats; i += Isa::kLanes) {
+      typename Isa::Vec(-kInfinity).store_aligned(w_.maxima + i);
+    }
     const bool close = close_ && chunk == 0;
     for (int32_t begin = 0; begin < kPieces; begin += kColumnsAtOnce) {
       bool first_tile = chunk == 0;
@@ -198,20 +206,22 @@ class BlockRun {
           const int32_t to = last < begin + kColumnsAtOnce ? last : begin + kColumnsAtOnce;
           if (from >= to) return;
           scored = true;
-          float* scores = w_.scores + (tile.row - chunk) * kBlockKeys + from * kLineColumns;
+          const int32_t row = tile.row - chunk;
+          const ScoreTarget target{w_.scores + row * kBlockKeys + from * kLineColumns,
+                                   tile.maxima ? w_.maxima + row * kLineFloats : nullptr};
           with_height<Isa>(tile.height, [&](auto height) {
             constexpr int kRows = decltype(height)::value;
             if constexpr (kInPlace && !Matrix::kPresent) {
               if (__builtin_expect(close, 0)) {
-                return score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores,
+                return score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, target,
                                                         ahead_close_);
               }
             }
             if (first_tile) {
-              score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, ahead_k);
+              score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, target, ahead_k);
             } else if constexpr (kRows >= kLeastOfMany<Isa>) {
               NoAhead none;
-              score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, scores, none);
+              score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, target, none);
             }
           });
         });
@@ -375,6 +385,7 @@ class BlockRun {
   const int32_t rows_;  // of one KV head and branch
   const int32_t branches_;
   const int64_t dim_, dim_v_;
+  const bool products_;  // scores are none but these
   const bool close_;
   AheadClose ahead_close_;
   int32_t head_ = 0;

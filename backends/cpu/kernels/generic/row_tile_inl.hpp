@@ -13,6 +13,7 @@ struct RowTile {
   int32_t row, height;
   int32_t first, last;
   bool uniform;     // every row sees all of them
+  bool maxima;      // the products leave those of its scores
   uint32_t pieces;  // bit i: a row sees a key of piece i
 };
 
@@ -44,7 +45,7 @@ inline RowTile tile_of_words(const BlockMask<Isa>& mask, int32_t row, int32_t he
       all[w] &= words[w];
     }
   }
-  RowTile tile{row, height, first_lane(any), last_lane(any), true, 0};
+  RowTile tile{row, height, first_lane(any), last_lane(any), true, false, 0};
   for (int32_t w = 0; w < kRowWords; ++w) {
     tile.uniform = tile.uniform && all[w] == lanes_of_word(tile.first, tile.last, w);
   }

@@ -85,6 +85,16 @@ inline bool only_scaled(const AttendTask& task) {
   return !(task.softcap > 0.0f) && task.alibi == nullptr;
 }
 
+// Scores that nobody but the softmax reads stay products until they become weights: their maximum
+// times the scale is that of the scores, rounded or not.
+inline bool stay_products(const AttendTask& task) {
+  return only_scaled(task) && task.scale > 0.0f && !task.pointwise && task.score.code == nullptr &&
+         task.score_hook.call == nullptr && task.weight_hook.call == nullptr;
+}
+
+// Of the numbers in `scores` and of their references, in natural units.
+inline float score_unit(const AttendTask& task) { return stay_products(task) ? task.scale : 1.0f; }
+
 // Products of one row to scores, as change_row.
 template <class Isa>
 inline float score_row(const AttendTask& task, const RowBlock& row, int32_t begin, int32_t end,
@@ -113,6 +123,13 @@ inline void natural_row(const AttendTask& task, const RowBlock& row, int32_t beg
 template <class Isa>
 inline float mask_row(const RowBlock& row, int32_t begin, int32_t end, float* scores) {
   using Vec = typename Isa::Vec;
+  if (row.words == nullptr && row.first <= begin && row.last >= end) {
+    Vec largest(-kInfinity);
+    for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
+      largest = xsimd::max(largest, Vec::load_aligned(scores + lane));
+    }
+    return Isa::reduce_max(largest);
+  }
   return change_row<Isa>(row, begin, end, scores, [](Vec s, int32_t) { return s; });
 }
 
@@ -120,7 +137,8 @@ inline float mask_row(const RowBlock& row, int32_t begin, int32_t end, float* sc
 // so does -inf, "nothing seen yet". Whole vectors: maxima beyond the rows are -inf, and the arrays
 // go on for a vector, where only rescale changes.
 template <class Isa>
-inline void raise_refs(const float* maxima, int32_t count, float* refs, float* rescales) {
+inline void raise_refs(const float* maxima, int32_t count, float unit, float* refs,
+                       float* rescales) {
   using Vec = typename Isa::Vec;
   for (int32_t i = 0; i < count; i += Isa::kLanes) {
     const Vec old = Vec::load_unaligned(refs + i);
@@ -128,34 +146,48 @@ inline void raise_refs(const float* maxima, int32_t count, float* refs, float* r
     const auto higher = largest > old;
     const Vec ref = xsimd::select(higher, largest, old);
     ref.store_unaligned(refs + i);
-    xsimd::select(higher, Isa::exp(old - ref), Vec(1.0f)).store_unaligned(rescales + i);
+    const Vec factor = Isa::exp((old - ref) * Vec(unit));
+    xsimd::select(higher, factor, Vec(1.0f)).store_unaligned(rescales + i);
   }
 }
 
-// Scores of one row to p = e^(s - ref), in place, as floats or as bf16 in the row's first half. The
-// factor log2(e) comes after the subtraction: the rounding of s * log2(e) alone would be 6e-4 of p
-// at |s| = 5e4, where the plain computation is exact. Where ref is -inf, 0 is used in its place, so
-// that -inf - -inf never happens. NaN scores give NaN p, and through the sum a NaN row.
+// What the weights of one row depend on, and where they are added up.
+struct RowWeights {
+  float unit, ref, rescale;
+  float* lane_sums;
+};
+
+// Scores of one row to p = e^((s - ref) * unit), in place, as floats or as bf16 in the row's first
+// half. The factor log2(e) comes after the subtraction: the rounding of s * log2(e) alone would be
+// 6e-4 of p at |s| = 5e4, where the plain computation is exact. Where ref is -inf, 0 is used in its
+// place, so that -inf - -inf never happens. NaN scores give NaN p, and through the sum a NaN row.
 template <class Isa, class Lines, class Kv>
-inline void weigh_row(int32_t begin, int32_t end, float row_ref, float rescale, float* lane_sums,
-                      float* scores) {
+inline void weigh_row(int32_t begin, int32_t end, const RowWeights& row, float* scores) {
   using Vec = typename Isa::Vec;
-  const Vec ref(row_ref == -kInfinity ? 0.0f : row_ref);
-  Vec sum = Vec::load_aligned(lane_sums) * Vec(rescale);
-  for (int32_t lane = begin; lane < end; lane += Isa::kLanes) {
-    const Vec x = Vec::load_aligned(scores + lane) - ref;
+  constexpr bool kExact = sizeof(typename Kv::Stored) == 4;
+  const Vec ref(row.ref == -kInfinity ? 0.0f : row.ref);
+  const Vec factor(kExact ? row.unit : row.unit * kLog2E);
+  Vec sum = Vec::load_aligned(row.lane_sums) * Vec(row.rescale);
+  const auto weight = [&](int32_t lane) {
+    const Vec x = (Vec::load_aligned(scores + lane) - ref) * factor;
     // 16-bit K and V are coarser than what the shorter forms lose; p of a dot is rounded anyway.
     constexpr int kDegree = Lines::kDot ? 4 : 5;
-    const Vec p = sizeof(typename Kv::Stored) == 4 ? Isa::exp(x)
-                                                   : Isa::template exp2<kDegree>(x * Vec(kLog2E));
+    const Vec p = kExact ? Isa::exp(x) : Isa::template exp2<kDegree>(x);
     sum = sum + p;
-    if constexpr (Lines::kDot) {
-      Isa::store(Bf16{}, reinterpret_cast<uint16_t*>(scores) + lane, p);
-    } else {
-      p.store_aligned(scores + lane);
+    return p;
+  };
+  int32_t lane = begin;
+  if constexpr (Lines::kDot) {
+    auto* const weights = reinterpret_cast<uint16_t*>(scores);
+    for (; lane + 2 * Isa::kLanes <= end; lane += 2 * Isa::kLanes) {
+      const Vec low = weight(lane);
+      Isa::store_two(Bf16{}, weights + lane, low, weight(lane + Isa::kLanes));
     }
+    if (lane < end) Isa::store(Bf16{}, weights + lane, weight(lane));
+  } else {
+    for (; lane < end; lane += Isa::kLanes) weight(lane).store_aligned(scores + lane);
   }
-  sum.store_aligned(lane_sums);
+  sum.store_aligned(row.lane_sums);
 }
 
 // Scores that are weights: what is hidden is -inf until here and weighs 0. A state's sum only says

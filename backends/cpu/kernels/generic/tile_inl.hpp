@@ -64,12 +64,18 @@ constexpr bool kPullsToL1 = false;
 template <>
 constexpr bool kPullsToL1<Ahead> = true;
 
-// scores[r * kBlockKeys + 16 * g + i] of kWidth pieces from `pieces` on. q: the tile's operands,
-// [dim or pair of dims][kRows].
+// Scores of row r, from the first piece in question on, at scores + r * kBlockKeys. Where maxima is
+// set, those of lane i of all vectors, while they are in registers: maxima[r * kLineFloats + i].
+struct ScoreTarget {
+  float* scores;
+  float* maxima;
+};
+
+// Scores of kWidth pieces from `pieces` on. q: the tile's operands, [dim or pair of dims][kRows].
 template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
 [[gnu::noinline]] void score_tile(const typename Lines::Operand* q,
                                   const typename Lines::Stored* const* pieces, int64_t dim,
-                                  float* scores, AheadT& ahead_of_block) {
+                                  const ScoreTarget& target, AheadT& ahead_of_block) {
   using Vec = typename Isa::Vec;
   TileSums<Isa, kRows, kWidth> sums;
   constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
@@ -97,12 +103,22 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
     for (int g = 0; g < kWidth; ++g) lines[g] += line_elements<Lines>();
   }
   ahead_of_block = ahead;
+  float* const scores = target.scores;
+  float* const maxima = target.maxima;
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
       sums.at[r][v].store_aligned(scores + r * kBlockKeys + v * Isa::kLanes);
     }
+  }
+  if (maxima == nullptr) return;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    Vec largest = Vec::load_aligned(maxima + r * kLineFloats);
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) largest = xsimd::max(largest, sums.at[r][v]);
+    largest.store_aligned(maxima + r * kLineFloats);
   }
 }
 
@@ -152,12 +168,14 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
   TileSums<Isa, kRows, kWidth> sums;
   constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
   constexpr int kKeys = Lines::kInterleave;  // of a line
+  float* const acc = target.acc;
+  const int64_t stride = target.stride;
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
-      sums.at[r][v] = Vec::load_aligned(target.acc + r * target.stride + v * Isa::kLanes) *
-                      Vec(target.rescale[r]);
+      sums.at[r][v] =
+          Vec::load_aligned(acc + r * stride + v * Isa::kLanes) * Vec(target.rescale[r]);
     }
   }
   int32_t key = range.first;
@@ -194,7 +212,7 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
-      sums.at[r][v].store_aligned(target.acc + r * target.stride + v * Isa::kLanes);
+      sums.at[r][v].store_aligned(acc + r * stride + v * Isa::kLanes);
     }
   }
 }
@@ -239,14 +257,16 @@ constexpr int kLeastOfMany = (Isa::kShortRows + 1) / 2;
 template <class Isa, class Lines, int kRows, class AheadT>
 inline void score_columns(const typename Lines::Operand* q,
                           const typename Lines::Stored* const* pieces, int32_t count, int64_t dim,
-                          float* scores, AheadT& ahead) {
+                          ScoreTarget target, AheadT& ahead) {
   constexpr int kWidth = tile_width<Isa, kRows>();
   int32_t i = 0;
   for (; i + kWidth <= count; i += kWidth) {
-    score_tile<Isa, Lines, kRows, kWidth>(q, pieces + i, dim, scores + i * kLineColumns, ahead);
+    score_tile<Isa, Lines, kRows, kWidth>(q, pieces + i, dim, target, ahead);
+    target.scores += kWidth * kLineColumns;
   }
   for (; kWidth > 1 && i < count; ++i) {
-    score_tile<Isa, Lines, kRows, 1>(q, pieces + i, dim, scores + i * kLineColumns, ahead);
+    score_tile<Isa, Lines, kRows, 1>(q, pieces + i, dim, target, ahead);
+    target.scores += kLineColumns;
   }
 }
 

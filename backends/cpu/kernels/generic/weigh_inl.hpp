@@ -20,6 +20,8 @@ class ChunkWeights {
         w_(workspace),
         mask_(mask),
         rows_(task.tokens * task.group),
+        products_(stay_products(task)),
+        unit_(score_unit(task)),
         score_(program_state(task, task.score, int64_t{rows_} * heads_at_once, w_.score_registers,
                              w_)),
         sum_(task.score_hook.call == nullptr && only_scaled(task) ? score_sum(task.score)
@@ -62,11 +64,7 @@ class ChunkWeights {
         run_program(keys, head, chunk, tile, maxima);
         continue;
       }
-      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
-        maxima[row - chunk] =
-            score_row<Isa>(task_, row_block(keys, head, row), lanes_begin(tile), lanes_end(tile),
-                           w_.scores + (row - chunk) * kBlockKeys);
-      }
+      score_rows(keys, head, chunk, tile, maxima);
     }
     if (task_.pointwise) {
       for (int32_t i = 0; i < rows; ++i) {
@@ -74,24 +72,15 @@ class ChunkWeights {
         w_.rescale[state + i] = 1.0f;
       }
     } else {
-      raise_refs<Isa>(maxima, rows, w_.ref + state, w_.rescale + state);
+      raise_refs<Isa>(maxima, rows, unit_, w_.ref + state, w_.rescale + state);
     }
     for (int32_t i = 0; i < count; ++i) {
-      const RowTile& tile = tiles[i];
-      for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
-        const int64_t at = int64_t{head} * rows_ + row;
-        float* scores = w_.scores + (row - chunk) * kBlockKeys;
-        float* lane_sums = w_.lane_sums + at * kLineFloats;
-        if (task_.pointwise) {
-          weigh_pointwise_row<Isa, Lines>(lanes_begin(tile), lanes_end(tile), lane_sums, scores);
-        } else {
-          weigh_row<Isa, Lines, Kv>(lanes_begin(tile), lanes_end(tile), w_.ref[at], w_.rescale[at],
-                                    lane_sums, scores);
-        }
-        if (task_.weight_hook.call == nullptr) continue;
-        run_hook(task_.weight_hook, keys, head, row, tile, {scores, w_.ref[at]});
-        hide_row<Isa>(row_block(keys, head, row), lanes_begin(tile), lanes_end(tile), scores);
+      if (task_.pointwise) {
+        weigh_pointwise(head, chunk, tiles[i]);
+      } else {
+        weigh(head, chunk, tiles[i]);
       }
+      if (task_.weight_hook.call != nullptr) run_weight_hook(keys, head, chunk, tiles[i]);
     }
   }
 
@@ -141,6 +130,53 @@ class ChunkWeights {
     hook.call(at, hook.user);
   }
 
+  void score_rows(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile& tile,
+                  float* maxima) const {
+    for (int32_t row = tile.row - chunk; row < tile.row + tile.height - chunk; ++row) {
+      if (tile.maxima) {
+        maxima[row] = Isa::reduce_max(Isa::Vec::load_aligned(w_.maxima + row * kLineFloats));
+        continue;
+      }
+      const RowBlock block = row_block(keys, head, chunk + row);
+      float* scores = w_.scores + row * kBlockKeys;
+      maxima[row] = products_
+                        ? mask_row<Isa>(block, lanes_begin(tile), lanes_end(tile), scores)
+                        : score_row<Isa>(task_, block, lanes_begin(tile), lanes_end(tile), scores);
+    }
+  }
+
+  void weigh(int32_t head, int32_t chunk, const RowTile& tile) const {
+    const int32_t begin = lanes_begin(tile);
+    const int32_t end = lanes_end(tile);
+    const int64_t state = int64_t{head} * rows_ + tile.row;
+    float* scores = w_.scores + (tile.row - chunk) * kBlockKeys;
+    for (int32_t r = 0; r < tile.height; ++r) {
+      const RowWeights row{unit_, w_.ref[state + r], w_.rescale[state + r],
+                           w_.lane_sums + (state + r) * kLineFloats};
+      weigh_row<Isa, Lines, Kv>(begin, end, row, scores + r * kBlockKeys);
+    }
+  }
+
+  void weigh_pointwise(int32_t head, int32_t chunk, const RowTile& tile) const {
+    const int64_t state = int64_t{head} * rows_ + tile.row;
+    float* scores = w_.scores + (tile.row - chunk) * kBlockKeys;
+    for (int32_t r = 0; r < tile.height; ++r) {
+      weigh_pointwise_row<Isa, Lines>(lanes_begin(tile), lanes_end(tile),
+                                      w_.lane_sums + (state + r) * kLineFloats,
+                                      scores + r * kBlockKeys);
+    }
+  }
+
+  void run_weight_hook(const BlockKeys& keys, int32_t head, int32_t chunk,
+                       const RowTile& tile) const {
+    for (int32_t row = tile.row; row < tile.row + tile.height; ++row) {
+      float* weights = w_.scores + (row - chunk) * kBlockKeys;
+      run_hook(task_.weight_hook, keys, head, row, tile,
+               {weights, w_.ref[int64_t{head} * rows_ + row]});
+      hide_row<Isa>(row_block(keys, head, row), lanes_begin(tile), lanes_end(tile), weights);
+    }
+  }
+
   // score_row with a program that is a sum.
   void run_sum(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile& tile,
                float* maxima) {
@@ -187,6 +223,8 @@ class ChunkWeights {
   const Workspace<Lines>& w_;
   const BlockMask<Isa>& mask_;
   const int32_t rows_;  // of one KV head and branch
+  const bool products_;
+  const float unit_;
   int32_t head_ = 0;
   ExprState score_;
   const ScoreSum sum_;

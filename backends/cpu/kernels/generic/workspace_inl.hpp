@@ -15,7 +15,7 @@ struct Workspace {
   int32_t *visible_begin, *visible_end;
   float *key_lines, *value_lines;
   float *key_rest, *value_rest;  // what 16-bit lines leave free of the room for lines of f32
-  float *scores, *zeros;
+  float *scores, *maxima, *zeros;
   uint64_t* mask_words;
   float *mask_registers, *score_registers, *element_registers;
   const char** key_pointers;
@@ -43,6 +43,7 @@ inline Workspace<Lines> workspace_of(const AttendTask& task, int32_t heads_at_on
   w.key_rest = w.key_lines + padded(task.head_dim) * kBlockKeys / 2;
   w.value_rest = w.value_lines + padded(task.head_dim_v) * kBlockKeys / 2;
   w.scores = base + at.scores;
+  w.maxima = base + at.maxima;
   w.zeros = base + at.zeros;
   w.mask_words = reinterpret_cast<uint64_t*>(base + at.mask_words);
   w.mask_registers = base + at.mask_registers;
