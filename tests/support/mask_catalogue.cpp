@@ -293,7 +293,7 @@ class Catalogue {
     add("SVG spatial", "kv < p || q < p || abs(q - kv) < w").ints = {{"p", words}, {"w", n_ / 8}};
     add("SVG temporal", "kv < p || q < p || abs((q - p) % f - (kv - p) % f) < w").ints = {
         {"p", words}, {"f", frame}, {"w", n_ == 4096 ? 45 : frame / 6}};
-    for (const size_t back : {1, 2}) {
+    for (const size_t back : {size_t{1}, size_t{2}}) {
       MaskCase& made = cases_[cases_.size() - back];
       made.q_len = made.kv_len = std::min(n_, words + 13 * frame);
     }
