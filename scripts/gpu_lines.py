@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calls that the CUDA backend is held to, timed beside PyTorch in one process, as Markdown.
 
-usage: gpu_lines.py LIBRARY [--commit HASH] > perf/results/lines-<device>-<date>.md
+usage: gpu_lines.py LIBRARY [--commit HASH] [--device NAME] > perf/results/lines-<device>-<date>.md
 
 LIBRARY is build/cuda/libattnrt_cuda_lines.so; ATTNRT_CUDA_LIBRARY must say where libattnrt_cuda.so
-is. Columns of PyTorch are empty where it is not installed or has no such call. Times are medians in
-milliseconds; GB/s count K and V once, TFLOP/s visible scores only (4 x D each).
+is. Columns of PyTorch are empty where it is not installed with CUDA or has no such call. Times are
+medians in milliseconds; GB/s count K and V once, TFLOP/s visible scores only (4 x D each). A call
+that fails has the reason in its row, and the exit code is 1.
 """
 
 import argparse
@@ -17,6 +18,9 @@ import sys
 
 try:
     import torch
+
+    if not torch.cuda.is_available():
+        torch = None
 except ImportError:
     torch = None
 
@@ -53,7 +57,7 @@ def time_ours(library, q_lens, kv_lens, heads, dim, page_size, causal):
     error = ctypes.create_string_buffer(400)
     if library.attnrt_line_time(ctypes.byref(line), ctypes.byref(call), ctypes.byref(read), error,
                                 len(error)):
-        sys.exit(f"gpu_lines: {error.value.decode()}")
+        raise RuntimeError(error.value.decode())
     return call.value, read.value
 
 
@@ -101,7 +105,14 @@ def attempt(call, *args):
         return f"({type(failure).__name__})"
 
 
+def failed_row(name, failure, columns):
+    """A row with the reason in place of figures."""
+    print(f"| {name} | ({failure}) |" + " |" * (columns - 2), flush=True)
+    return 1
+
+
 def prefill_rows(library):
+    failures = 0
     print("\n| prefill | ours ms | TFLOP/s | PyTorch FlashAttention ms | PyTorch cuDNN ms |")
     print("|---|---|---|---|---|")
     generator = random.Random(1)
@@ -111,7 +122,11 @@ def prefill_rows(library):
         cases.append((f"{16384 // length} x {length}, causal, 16 heads of 128",
                       [length] * (16384 // length), (16, 16), 128, True))
     for name, lens, heads, dim, causal in cases:
-        ours, _ = time_ours(library, lens, lens, heads, dim, 0, causal)
+        try:
+            ours, _ = time_ours(library, lens, lens, heads, dim, 0, causal)
+        except RuntimeError as failure:
+            failures += failed_row(name, failure, 5)
+            continue
         rate = 4 * dim * heads[0] * scores(lens, lens, causal) / ours / 1e9
         if causal:
             others = [attempt(torch_sdpa, lens, heads, dim, causal, backend)
@@ -119,9 +134,11 @@ def prefill_rows(library):
         else:
             others = [attempt(torch_varlen, lens, heads, dim), ""]
         print(f"| {name} | {ours:.4f} | {rate:.0f} | {others[0]} | {others[1]} |", flush=True)
+    return failures
 
 
 def decode_rows(library):
+    failures = 0
     print("\n| decode, pages of 16 | ours ms | GB/s | read probe ms | % of probe | us above it |")
     print("|---|---|---|---|---|---|")
     cases = [(f"{batch} x {keys} keys, 64/8 heads of 128", [1] * batch, [keys] * batch, (64, 8))
@@ -129,23 +146,29 @@ def decode_rows(library):
                                  (64, 16384), (256, 256))]
     cases.append(("4 x 16384 keys, 16/1 heads of 128, q_len 4", [4] * 4, [16384] * 4, (16, 1)))
     for name, q_lens, kv_lens, heads in cases:
-        ours, read = time_ours(library, q_lens, kv_lens, heads, 128, 16, True)
+        try:
+            ours, read = time_ours(library, q_lens, kv_lens, heads, 128, 16, True)
+        except RuntimeError as failure:
+            failures += failed_row(name, failure, 6)
+            continue
         rate = kv_bytes(kv_lens, heads[1], 128) / ours / 1e6
         print(f"| {name} | {ours:.4f} | {rate:.0f} | {read:.4f} | {100 * read / ours:.0f} | "
               f"{1000 * (ours - read):.1f} |", flush=True)
+    return failures
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("lines", metavar="LIBRARY")
     parser.add_argument("--commit", default="unknown")
+    parser.add_argument("--device", default="see nvidia-smi")
     options = parser.parse_args()
     library = ctypes.CDLL(options.lines)
-    device = torch.cuda.get_device_name() if torch is not None else "see nvidia-smi"
-    print(f"# CUDA lines: {device}, {datetime.date.today()}, commit {options.commit}\n")
-    print(f"PyTorch {torch.__version__}" if torch is not None else "PyTorch is not installed.")
-    prefill_rows(library)
-    decode_rows(library)
+    print(f"# CUDA lines: {options.device}, {datetime.date.today()}, commit {options.commit}\n")
+    print(f"PyTorch {torch.__version__}" if torch is not None else "No PyTorch with CUDA is here.")
+    failures = prefill_rows(library) + decode_rows(library)
+    if failures > 0:
+        sys.exit(f"gpu_lines: {failures} of the calls failed")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ Status append_kv(Context& context, const AppendArgs& args) {
 }
 
 Status append_checked(Context::Impl& impl, const AppendArgs& args) {
+  if (args.device_slots.slot_mapping != nullptr) return run(impl, args, nullptr);
   return run(impl, args, args.slot_mapping.empty() ? place_by_sequence : place_by_mapping);
 }
 

@@ -35,7 +35,8 @@ inline bool appends_values(const AppendArgs& args) noexcept {
   return !args.kv.v_is_k_prefix && !keys_only;
 }
 
-/// A checked append. `place` is called concurrently, with token numbers in any order.
+/// A checked append. `place` is called concurrently, with token numbers in any order; null with
+/// AppendArgs::device_slots.
 struct AppendTask {
   const AppendArgs* args = nullptr;
   int64_t total_new = 0;

@@ -2,10 +2,14 @@
 // FlashAttention-shaped calls: translate, plan with the context's own plan, append, attend.
 #include "attnrt/flash_attn.hpp"
 
+#include <string>
+#include <utility>
+
 #include "src/append.hpp"
 #include "src/context.hpp"
 #include "src/extent.hpp"
 #include "src/flash_call.hpp"
+#include "src/refuse.hpp"
 #include "src/validate.hpp"
 
 namespace attnrt {
@@ -131,6 +135,26 @@ Status prepare_rotation(const FlashAttnKvCacheArgs& args, std::span<const int32_
   return {};
 }
 
+// On a device q is rotated as it is read, by its positions in attention, which then have to be
+// those that FlashAttention rotates by.
+Status rotate_on_device(const FlashAttnKvCacheArgs& args, const PlanData& plan,
+                        AttendArgs& attend_args) {
+  if (args.rotary_cos == nullptr) return {};
+  for (size_t b = 0; b < plan.sequences.size(); ++b) {
+    const PlanSequence& seq = plan.sequences[b];
+    if (seq.q_len == 0 || seq.q_start == args.cache_seqlens[b]) continue;
+    std::string message;
+    const auto add = [&](const auto&... parts) { (append_part(message, parts), ...); };
+    add("rotary_cos is given, q is on a device: queries of sequence ", b,
+        " are rotated from cache_seqlens on, ", args.cache_seqlens[b], ", and attend from ",
+        seq.q_start, " on (both are one with as many new keys as queries and no cache_leftpad)");
+    return Status(Code::kUnsupported, std::move(message));
+  }
+  attend_args.rotary_q = rotary_of(args);
+  attend_args.rotary_q_constant = !rotates_by_row(args);
+  return {};
+}
+
 Status run_varlen(Context& context, const FlashAttnVarlenArgs& args) {
   if (Status status = ready(context); !status.ok()) return status;
   if (Status status = validate_flash_attn(args); !status.ok()) return status;
@@ -171,6 +195,10 @@ Status run_kvcache(Context& context, const FlashAttnKvCacheArgs& args) {
   // Nothing may be written before the last check and the last allocation.
   const PlanData& data = *impl.plan.data();
   AttendArgs attend_args = attend_args_of(args, args.kv_cache);
+  const bool on_device = args.q.device != Device::kCpu;
+  if (on_device) {
+    if (Status s = rotate_on_device(args, data, attend_args); !s.ok()) return s;
+  }
   if (Status s = validate_attend(data, attend_args, kCacheCallNames); !s.ok()) return s;
   const bool appends = has_new_keys(args);
   AppendArgs append;
@@ -179,10 +207,14 @@ Status run_kvcache(Context& context, const FlashAttnKvCacheArgs& args) {
     if (Status s = validate_append(append, kCacheCallNames); !s.ok()) return s;
     if (Status s = validate_flash_attn_memory(args); !s.ok()) return s;
   }
-  if (Status s = impl.backend->supports(data, attend_args); !s.ok()) return s;
-  if (Status s = context.reserve(impl.plan); !s.ok()) return s;
+  Executor by;
+  if (Status s = executor_for(impl, args.q.device, by); !s.ok()) return s;
+  if (Status s = by.backend->supports(data, attend_args); !s.ok()) return s;
+  Status reserved =
+      on_device ? context.reserve(impl.plan, attend_args) : context.reserve(impl.plan);
+  if (!reserved.ok()) return reserved;
 
-  if (args.rotary_cos != nullptr) {
+  if (args.rotary_cos != nullptr && !on_device) {
     RotatedQuery rotated;
     if (Status s = prepare_rotation(args, batch.cu_seqlens_q, impl, rotated); !s.ok()) return s;
     if (Status s = append_rows(impl, rotated.args); !s.ok()) return s;

@@ -88,6 +88,22 @@ Status check_slot_mapping(const AppendArgs& args, const ArgNames& names) {
   return {};
 }
 
+// What stands on the device is not looked at.
+Status check_device_slots(const AppendArgs& args) {
+  if (args.kv.device == Device::kCpu) {
+    return refuse("device_slots is given, kv is in host memory");
+  }
+  if (!args.slot_mapping.empty() || !args.cu_seqlens_new.empty() || !args.cache_seqlens.empty() ||
+      !args.cu_seqlens_k.empty() || !args.block_table.pages.empty() ||
+      !args.rotary_positions.empty()) {
+    return refuse("device_slots and lists in host memory are both given");
+  }
+  if (args.rotary.cos != nullptr && args.device_slots.rotary_positions == nullptr) {
+    return refuse("device_slots.rotary_positions is null, rotary needs it");
+  }
+  return {};
+}
+
 Status check_lists(const AppendArgs& args, const ArgNames& names) {
   const KvView& kv = args.kv;
   const BlockTable& table = args.block_table;
@@ -198,6 +214,7 @@ Status validate_append(const AppendArgs& args, const ArgNames& names) {
   if (Status s = check_rows(args, names); !s.ok()) return s;
   if (Status s = check_rotary(args.rotary, names, args.kv.head_dim); !s.ok()) return s;
   if (Status s = check_memory(args, names); !s.ok()) return s;
+  if (args.device_slots.slot_mapping != nullptr) return check_device_slots(args);
   if (args.rotary.cos != nullptr && !args.rotary_positions.empty()) {
     if (static_cast<int64_t>(args.rotary_positions.size()) != args.k.shape[0]) {
       return refuse("rotary_positions has ", args.rotary_positions.size(), " entries, must have ",

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What attend refuses: tensors that are not what the plan was made for.
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -162,6 +164,34 @@ Status check_rotary_reach(const PlanData& plan, const AttendArgs& args, const Ar
   return {};
 }
 
+// Entries of a table that kernels count in 32 bits.
+constexpr int64_t kMaxTable = std::numeric_limits<int32_t>::max();
+
+Status check_device_lengths(const PlanData& plan, const AttendArgs& args) {
+  const DeviceLengths& lengths = args.device_lengths;
+  if (lengths.seqused_k == nullptr && lengths.block_table == nullptr) return {};
+  if (args.q.device == Device::kCpu) {
+    return refuse("device_lengths is given, q is in host memory");
+  }
+  if (lengths.block_table == nullptr) return {};
+  if (plan.page_size == 0) {
+    return refuse("device_lengths.block_table is given, the plan has cu_seqlens_k (packed)");
+  }
+  const auto batch = static_cast<int64_t>(plan.sequences.size());
+  if (lengths.row_stride < 1 || lengths.row_stride > kMaxTable / std::max<int64_t>(batch, 1)) {
+    return refuse("device_lengths.row_stride is ", lengths.row_stride, ", must be 1..",
+                  kMaxTable / std::max<int64_t>(batch, 1), " for ", batch, " sequences");
+  }
+  for (size_t b = 0; b < plan.sequences.size(); ++b) {
+    const PlanSequence& seq = plan.sequences[b];
+    const int64_t slots = seq.kv_len == 0 ? 0 : seq.first_slot + seq.kv_len;
+    if (slots <= lengths.row_stride * plan.page_size) continue;
+    return refuse("device_lengths.row_stride is ", lengths.row_stride, ", sequence ", b, " has ",
+                  slots, " slots in pages of ", plan.page_size);
+  }
+  return {};
+}
+
 struct Inputs {
   std::array<NamedRange, 9> ranges;
 };
@@ -284,6 +314,7 @@ Status validate_attend(const PlanData& plan, const AttendArgs& args, const ArgNa
   if (Status s = check_branches(plan, args); !s.ok()) return s;
   if (Status s = check_rotary(args.rotary_q, names, spec.head_dim); !s.ok()) return s;
   if (Status s = check_rotary_reach(plan, args, names); !s.ok()) return s;
+  if (Status s = check_device_lengths(plan, args); !s.ok()) return s;
   if (Status s = check_normalizer(plan, args); !s.ok()) return s;
   if (Status s = check_epilogue(plan, args); !s.ok()) return s;
   const Inputs inputs = inputs_of(args, names);

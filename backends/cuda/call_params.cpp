@@ -118,6 +118,12 @@ AttendParams attend_params(const AttendCall& call, const DevicePlanLayout& layou
   params.softcap_log2 = capped ? score.softcap * unit : 0.0f;
   params.scale_log2 = capped ? scale / score.softcap : scale * unit;
   params.runs = reinterpret_cast<const DeviceRun*>(plan_memory + layout.runs);
+  const DeviceLengths& lengths = args.device_lengths;
+  params.seqused_k = lengths.seqused_k;
+  if (lengths.block_table != nullptr) {
+    params.pages = lengths.block_table;
+    params.page_stride = static_cast<int32_t>(lengths.row_stride);
+  }
   if (spec.has_alibi) {
     params.alibi = args.alibi_slopes.data();
     const bool per_sequence = args.alibi_slopes.size() != static_cast<size_t>(spec.num_heads_q);
@@ -170,6 +176,9 @@ AppendParams append_params(const AppendTask& task, const DevicePlace* places) no
   };
   AppendParams params{};
   params.places = places;
+  params.slots = args.device_slots.slot_mapping;
+  params.positions = args.device_slots.rotary_positions;
+  params.num_slots = kv.num_tokens;
   const bool values = appends_values(args);
   params.num_halves = values ? 2 : 1;
   params.halves[0] = half(args.k, kv.k, kv.k_strides, kv.head_dim);

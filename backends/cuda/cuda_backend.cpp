@@ -315,8 +315,11 @@ class CudaBackend final : public Backend {
     if (Status s = supports_append(*task.args); !s.ok()) return s;
     CudaState& mine = of(state);
     const OnDevice guard(mine.device);
-    if (Status s = upload_places(mine, task); !s.ok()) return s;
-    const auto* places = reinterpret_cast<const DevicePlace*>(mine.places_memory.memory().data());
+    const DevicePlace* places = nullptr;
+    if (task.place != nullptr) {
+      if (Status s = upload_places(mine, task); !s.ok()) return s;
+      places = reinterpret_cast<const DevicePlace*>(mine.places_memory.memory().data());
+    }
     const cudaError_t error = launch_append(append_params(task, places), mine.stream);
     return error == cudaSuccess ? Status() : failed("append", error);
   }

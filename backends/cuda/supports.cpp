@@ -73,6 +73,18 @@ Status supports_attend(const PlanData& plan, const AttendArgs& args) {
     return unsupported("head_dim is ", plan.spec.head_dim, ", head_dim_v ", plan.spec.head_dim_v,
                        ", the cuda backend has at most 256");
   }
+  const DeviceLengths& lengths = args.device_lengths;
+  if (lengths.seqused_k != nullptr) {
+    if (plan.spec.window_left >= 0) {
+      return unsupported("device_lengths.seqused_k is given, spec.window_left is ",
+                         plan.spec.window_left, ": such plans hold for one length");
+    }
+    if (plan.mask != nullptr || plan.score != nullptr) {
+      return unsupported("device_lengths.seqused_k is given with spec.",
+                         plan.mask != nullptr ? "mask" : "score",
+                         ": such plans hold for one length");
+    }
+  }
   if (plan.spec.arithmetic == Arithmetic::kFloat32) {
     return unsupported("arithmetic is kFloat32, the cuda backend rounds weights to 16 bits");
   }

@@ -244,17 +244,6 @@ struct PartialView {
   int32_t num_splits = 0;
 };
 
-/// Rotary position embedding: columns [0, rotary_dim) of a row at position p are rotated by the
-/// angles whose cosines and sines stand in row p of the tables. f32 arithmetic.
-struct RotaryView {
-  const void* cos = nullptr;  // (max_position, rotary_dim / 2), null: no rotation
-  const void* sin = nullptr;
-  DType dtype = DType::kF32;
-  int32_t max_position = 0;
-  int32_t rotary_dim = 0;    // even, at most head_dim
-  bool interleaved = false;  // pairs (0,1),(2,3).. (GPT-J) instead of (0,d/2),(1,d/2+1).. (NeoX)
-};
-
 /// Where the time of calls went, summed over workers; each call adds to it. Measured only where it
 /// is asked for: two clock reads a unit of work, about 50 ns against 10 us or more.
 struct AttendStats {
@@ -321,6 +310,7 @@ struct AttendArgs {
   bool rotary_q_constant = false;  // all rows of a sequence at its q_start (FlashAttention's
                                    // rule for calls that are neither causal nor windowed)
   PartialView partial;             // where acc is set: states instead of out and lse
+  DeviceLengths device_lengths;    // optional, backend "cuda"
   Epilogue epilogue;               // not with `partial`
 
   // Branches 1 and up of spec.num_branches; q and kv are branch 0. The attention of head h is
@@ -360,6 +350,7 @@ struct AppendArgs {
   RotaryView rotary;                        // optional rotation of K
   std::span<const int32_t> rotary_positions;  // [total_new]; default cache_seqlens[b] + i (as
                                               // FlashAttention); required with slot_mapping
+  DeviceSlots device_slots;                   // optional, backend "cuda"; replaces all lists
 };
 
 /// Converts, rotates and stores. Everything is checked before the first byte is written.

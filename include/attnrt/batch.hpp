@@ -71,4 +71,16 @@ struct SequenceBatch {
   }
 };
 
+/// What a step has of a planned batch, in device memory and read when kernels run: a call that is
+/// captured once serves the steps after it. Lengths count as SequenceBatch::seqused_k does, and as
+/// the plan's where they are larger. With fewer keys q_start falls by as many, so that rows keep
+/// their distance from the last key. Pages must be the cache's wherever a length reaches, which
+/// nobody checks. Lengths not with window_left, spec.mask or spec.score: those plans hold for one
+/// length.
+struct DeviceLengths {
+  const int32_t* seqused_k = nullptr;    // [batch]; null: the plan's
+  const int32_t* block_table = nullptr;  // [batch, row_stride]; null: the plan's
+  int64_t row_stride = 0;                // at least the pages of the longest sequence of the plan
+};
+
 }  // namespace attnrt

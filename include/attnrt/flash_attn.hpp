@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention with the parameters of FlashAttention's two inference functions and of PyTorch's
-// varlen_attn. Each call plans and attends; engines with many layers make one Plan instead.
+// varlen_attn. Each call plans and attends; engines with many layers make one Plan instead. Tensors
+// may be on a device, together with slopes, sinks and rotary tables; lengths and block tables stay
+// in host memory.
 #pragma once
 
 #include "attnrt/attention.hpp"

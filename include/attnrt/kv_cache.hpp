@@ -92,6 +92,25 @@ struct KvView {
                     int32_t head_dim_v) noexcept;
 };
 
+/// Rotary position embedding: columns [0, rotary_dim) of a row at position p are rotated by the
+/// angles whose cosines and sines stand in row p of the tables. f32 arithmetic.
+struct RotaryView {
+  const void* cos = nullptr;  // (max_position, rotary_dim / 2), null: no rotation
+  const void* sin = nullptr;
+  DType dtype = DType::kF32;
+  int32_t max_position = 0;
+  int32_t rotary_dim = 0;    // even, at most head_dim
+  bool interleaved = false;  // pairs (0,1),(2,3).. (GPT-J) instead of (0,d/2),(1,d/2+1).. (NeoX)
+};
+
+/// Where new tokens go, in device memory and read when the kernel runs, so that a captured append
+/// serves later steps. Slots outside of the cache are skipped; positions must be within the tables,
+/// which nobody checks.
+struct DeviceSlots {
+  const int64_t* slot_mapping = nullptr;      // [total_new], as AppendArgs::slot_mapping
+  const int32_t* rotary_positions = nullptr;  // [total_new], with rotary
+};
+
 /// Bytes of the memory behind a view that KvView::packed16 made, of null data, too.
 int64_t packed16_bytes(const KvView& view) noexcept;
 

@@ -11,12 +11,19 @@ namespace attnrt::cuda {
 
 inline constexpr uint32_t kAppendThreads = 128;
 
+ATTNRT_DEVICE DevicePlace place_of(const AppendParams& params, int64_t token) {
+  if (params.places != nullptr) return device::load(params.places + token);
+  const auto slot = device::load(params.slots + token);
+  if (slot >= params.num_slots) return {-1, 0, 0};
+  return {slot, params.positions != nullptr ? device::load(params.positions + token) : 0, 0};
+}
+
 /// Block (token, K or V): threads take the elements of all heads in turns.
 ATTNRT_DEVICE void append_block(const AppendParams& params) {
   const int64_t token = device::block_x();
   const bool is_v = device::block_y() == 1;
   const AppendHalf& half = params.halves[is_v ? 1 : 0];
-  const auto place = device::load(params.places + token);
+  const auto place = place_of(params, token);
   if (place.slot < 0) return;
   const int64_t page = params.page_size == 0 ? 0 : place.slot / params.page_size;
   const int64_t offset = params.page_size == 0 ? place.slot : place.slot % params.page_size;

@@ -26,7 +26,7 @@ class AttendBlock {
                                      const Expression& expression = Expression())
       : params_(params),
         unit_(device::load(params.units + unit_number(params))),
-        sequence_(device::load(params.sequences + unit_.seq)),
+        sequence_(sequence_of(params, unit_.seq)),
         kv_head_(kv_head_number(params, unit_)),
         lane_(device::lane_index()),
         row_warp_(device::thread_index() / 32 % Shape::kRowWarps),

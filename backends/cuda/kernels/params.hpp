@@ -134,12 +134,14 @@ struct AttendParams {
   int32_t head_dim;
   int32_t window_left;
   int32_t window_right;
-  int32_t aligned;         // q, K and V can be read 16 bytes at a time
-  int32_t callers_states;  // states of all units go to (split, total_q) places
-  float scale_log2;        // scale * log2(e); with softcap: scale / softcap
-  float softcap_log2;      // softcap * log2(e); 0: none. A score expression takes both without
-                           // log2(e), which its result is multiplied with
-  const DeviceRun* runs;   // of all tiles; only with a mask
+  int32_t aligned;           // q, K and V can be read 16 bytes at a time
+  int32_t callers_states;    // states of all units go to (split, total_q) places
+  float scale_log2;          // scale * log2(e); with softcap: scale / softcap
+  float softcap_log2;        // softcap * log2(e); 0: none. A score expression takes both without
+                             // log2(e), which its result is multiplied with
+  const DeviceRun* runs;     // of all tiles; only with a mask
+  const int32_t* seqused_k;  // in place of the plan's lengths; null: those
+  int32_t page_stride;       // pages are the device's own table, with rows of this; 0: the plan's
 };
 
 /// States that merge_rows folds one after the other.
@@ -189,9 +191,13 @@ struct AppendHalf {
 };
 
 struct AppendParams {
-  const DevicePlace* places;
-  AppendHalf halves[2];  // K, V
-  RotaryParams rotary;   // of K
+  const DevicePlace* places;  // null: see below
+  AppendHalf halves[2];       // K, V
+  RotaryParams rotary;        // of K
+  // Where there are no places: slots of tokens, and positions with rotary.
+  const int64_t* slots;
+  const int32_t* positions;
+  int64_t num_slots;  // of the cache
   Element target_element;
   int32_t page_size;  // packed: 0
   int32_t heads;

@@ -131,7 +131,8 @@ class Rows {
       const uint32_t chunk = at - r * chunks;
       const Row one = row(params, r);
       if (!one.exists) continue;
-      const int64_t place = position(params.rotary.constant != 0 ? 0 : one.token);
+      int64_t place = position(params.rotary.constant != 0 ? 0 : one.token);
+      if (place < 0) place = 0;  // only where the device has fewer keys than rows
       device::shared_store(target + swizzled<Shape::kChunks>(r, chunk),
                            rotated_chunk<T, Shape>(params, query(params, one), chunk, place));
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "backends/cuda/device/device.hpp"
+#include "backends/cuda/kernels/params.hpp"
 #include "backends/cuda/kernels/shape.hpp"
 
 namespace attnrt::cuda {
@@ -32,6 +33,19 @@ struct KeyPlaces {
             static_cast<int32_t>(at - page * static_cast<uint32_t>(page_size))};
   }
 };
+
+/// A sequence as it is now: as planned, or with the keys and pages that the device has for it.
+ATTNRT_DEVICE DeviceSequence sequence_of(const AttendParams& params, int32_t seq) {
+  auto sequence = device::load(params.sequences + seq);
+  if (params.page_stride != 0) sequence.first_page = seq * params.page_stride;
+  if (params.seqused_k == nullptr) return sequence;
+  int64_t keys = device::load(params.seqused_k + seq);
+  if (params.page_size != 0) keys -= sequence.first_slot;  // left padding
+  keys = keys < 0 ? 0 : keys < sequence.kv_len ? keys : sequence.kv_len;
+  sequence.q_start -= sequence.kv_len - static_cast<int32_t>(keys);
+  sequence.kv_len = static_cast<int32_t>(keys);
+  return sequence;
+}
 
 /// Eight elements from column `column` of a row of `dim`, zeros behind its end: for rows that are
 /// not aligned, or a row that does not exist.
