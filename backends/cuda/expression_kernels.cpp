@@ -99,6 +99,11 @@ Status expression_kernel(const std::string& source, const KernelShape& shape, in
   error =
       cudaKernelSetAttributeForDevice(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(geometry_of(shape).shared_bytes), device);
+  // Loads it, which must not be left to a launch: its stream may be captured.
+  cudaFuncAttributes attributes{};
+  if (error == cudaSuccess) {
+    error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel));
+  }
   return error == cudaSuccess ? Status() : failed("shared memory of an expression", error);
 }
 

@@ -29,6 +29,13 @@ __global__ void __launch_bounds__(kAppendThreads)
   append_block(params);
 }
 
+// A kernel is loaded when it is first asked for, which must not be while a stream is captured.
+template <class Kernel>
+cudaError_t load(Kernel* kernel) {
+  cudaFuncAttributes attributes{};
+  return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel));
+}
+
 uint32_t blocks_for(int64_t rows) {
   return static_cast<uint32_t>((rows + kMergeWarps - 1) / kMergeWarps);
 }
@@ -48,7 +55,11 @@ cudaError_t prepare_kernels() noexcept {
     const cudaError_t error = prepare();
     if (error != cudaSuccess) return error;
   }
-  return cudaSuccess;
+  cudaError_t error = load(merge_kernel);
+  if (error == cudaSuccess) error = load(merge_finished_kernel);
+  if (error == cudaSuccess) error = load(clear_kernel);
+  if (error == cudaSuccess) error = load(append_kernel);
+  return error;
 }
 
 cudaError_t launch_attend(const AttendLaunch& launch, AttendParams params,

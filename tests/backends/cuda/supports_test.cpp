@@ -103,7 +103,21 @@ TEST_SUITE("what the CUDA backend takes") {
     ProblemShape shape = good_shape();
     REQUIRE(expr::compile_score(expr::score() * 2.0, shape.spec.score).ok());
     shape.spec.normalizer = Normalizer::kPointwise;
-    check_refused(answer(shape, unchanged), "spec.");
+    check_refused(answer(shape, unchanged), "spec.normalizer is kPointwise");
+    shape = good_shape();
+    shape.spec.num_branches = 2;
+    check_refused(answer(shape, unchanged), "spec.num_branches is 2");
+  }
+
+  TEST_CASE("an append to packed16 is refused by name, to every dtype of other layouts taken") {
+    std::vector<std::byte> memory(1 << 16);
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      AppendArgs args;
+      args.kv = KvView::packed16(memory.data(), dtype, 1, 16, 1, 64);
+      check_refused(supports_append(args), "kv.layout is packed16");
+      args.kv = KvView::paged(memory.data(), memory.data(), dtype, KvLayout::kHND, 1, 16, 1, 64);
+      CHECK(supports_append(args).ok());
+    }
   }
 
   TEST_CASE("merges of many, and of wide rows") {

@@ -50,6 +50,10 @@ struct cudaDeviceProp {
   size_t sharedMemPerBlockOptin;
 };
 
+struct cudaFuncAttributes {
+  int numRegs;
+};
+
 using cudaStream_t = struct EmulatedStream*;
 using cudaEvent_t = struct EmulatedEvent*;
 using cudaGraph_t = struct EmulatedGraph*;
@@ -105,6 +109,8 @@ ATTNRT_EMULATED cudaError_t cudaLibraryGetKernel(cudaKernel_t* kernel, cudaLibra
 ATTNRT_EMULATED cudaError_t cudaKernelSetAttributeForDevice(cudaKernel_t kernel,
                                                             cudaFuncAttribute what, int value,
                                                             int device);
+ATTNRT_EMULATED cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes,
+                                                  const void* kernel);
 ATTNRT_EMULATED cudaError_t cudaLaunchKernel(const void* kernel, dim3 blocks, dim3 threads,
                                              void** arguments, size_t shared_bytes,
                                              cudaStream_t stream);

@@ -2,26 +2,36 @@
 // NVRTC and the loading of what it compiled: here, machine code is the source itself, and running
 // it finds what was compiled of the same source with the tests.
 #include <cstring>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "backends/cuda/expr_source.hpp"
 #include "tests/backends/cuda/generated/compiled.hpp"
 #include "tests/support/cuda/device_state.hpp"
 
-struct EmulatedLibrary {
-  std::string source;
-};
-
 struct EmulatedKernel {
   attnrt::test::SimtKernel kernel;
   const attnrt::test::SimtExpression* expression;
   size_t num_slots;
+  bool loaded;
+};
+
+struct EmulatedLibrary {
+  std::string source;
+  EmulatedKernel kernel;
 };
 
 namespace attnrt::test {
 namespace {
 
 constexpr size_t kMaxSlots = 16;
+
+// The driver keeps libraries; so does this.
+std::vector<std::unique_ptr<EmulatedLibrary>>& libraries() {
+  static std::vector<std::unique_ptr<EmulatedLibrary>> all;
+  return all;
+}
 
 struct Slots {
   cuda::DeviceSlot slots[kMaxSlots];
@@ -65,7 +75,9 @@ cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, void*,
   DeviceState& device = DeviceState::get();
   return device.call([&] {
     if (device.spoils_capture()) return cudaErrorStreamCaptureUnsupported;
-    *library = new EmulatedLibrary{static_cast<const char*>(code)};
+    attnrt::test::libraries().push_back(
+        std::make_unique<EmulatedLibrary>(EmulatedLibrary{static_cast<const char*>(code), {}}));
+    *library = attnrt::test::libraries().back().get();
     return cudaSuccess;
   });
 }
@@ -73,9 +85,8 @@ cudaError_t cudaLibraryLoadData(cudaLibrary_t* library, const void* code, void*,
 cudaError_t cudaLibraryGetKernel(cudaKernel_t* kernel, cudaLibrary_t library, const char* name) {
   return DeviceState::get().call([&] {
     if (!attnrt::test::has(library->source, name)) return cudaErrorInvalidValue;
-    EmulatedKernel found{};
-    if (!attnrt::test::find_kernel(library->source, found)) return cudaErrorInvalidValue;
-    *kernel = new EmulatedKernel(found);
+    if (!attnrt::test::find_kernel(library->source, library->kernel)) return cudaErrorInvalidValue;
+    *kernel = &library->kernel;
     return cudaSuccess;
   });
 }
@@ -84,10 +95,19 @@ cudaError_t cudaKernelSetAttributeForDevice(cudaKernel_t, cudaFuncAttribute, int
   return cudaSuccess;
 }
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
+  *attributes = {};
+  static_cast<EmulatedKernel*>(const_cast<void*>(kernel))->loaded = true;
+  return cudaSuccess;
+}
+
 cudaError_t cudaLaunchKernel(const void* launched, dim3 blocks, dim3 threads, void** arguments,
                              size_t shared_bytes, cudaStream_t stream) {
   DeviceState& device = DeviceState::get();
   const EmulatedKernel kernel = *static_cast<const EmulatedKernel*>(launched);
+  if (!kernel.loaded && device.spoils_capture()) {
+    return device.note(cudaErrorStreamCaptureUnsupported);
+  }
   if (threads.x != kernel.kernel.threads || shared_bytes != kernel.kernel.shared_bytes) {
     return device.note(cudaErrorInvalidValue);
   }

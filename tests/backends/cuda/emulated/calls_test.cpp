@@ -268,6 +268,18 @@ TEST_SUITE("calls on the emulated device") {
     CHECK(status.message().find("spec.num_branches is 2") == 0);
   }
 
+  TEST_CASE("what works in host memory only says so") {
+    Layer layer(decode_shape());
+    Context context = cuda_context();
+    const Layer other(decode_shape());
+    const Status converted = convert_kv(context, layer.args.kv, other.args.kv);
+    CHECK(converted.code() == Code::kUnsupported);
+    CHECK(converted.message() == "convert_kv works in host memory only");
+    Output host = layer.problem.make_output();
+    const Status attended = attend(context, layer.plan, layer.problem.args(host));
+    CHECK(attended.message() == "q.device is cpu, the cuda backend reads device memory only");
+  }
+
   TEST_CASE("host memory that is said to be the device's is found out by the emulator") {
     Layer layer(decode_shape());
     Context context = cuda_context();
