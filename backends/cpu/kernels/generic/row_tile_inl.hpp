@@ -34,6 +34,26 @@ constexpr uint32_t pieces_between(int32_t first, int32_t last) {
   return (2u << (last - 1) / kLineColumns) - (1u << first / kLineColumns);
 }
 
+// Whether every row sees every key of the pieces that the tile visits.
+inline bool whole_pieces(const RowTile& tile) {
+  return tile.uniform && tile.first % kLineColumns == 0 && tile.last % kLineColumns == 0;
+}
+
+// How many tiles from the first on stand one below the other, as high, over the same lanes.
+inline int32_t alike(const RowTile* tiles, int32_t count) {
+  const RowTile& first = tiles[0];
+  int32_t n = 1;
+  for (; n < count; ++n) {
+    const RowTile& tile = tiles[n];
+    if (tile.row != first.row + n * first.height || tile.height != first.height ||
+        tile.first != first.first || tile.last != first.last || tile.pieces != first.pieces ||
+        tile.uniform != first.uniform) {
+      break;
+    }
+  }
+  return n;
+}
+
 template <class Isa>
 inline RowTile tile_of_words(const BlockMask<Isa>& mask, int32_t row, int32_t height) {
   uint64_t any[kRowWords] = {};

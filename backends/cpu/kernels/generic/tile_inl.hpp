@@ -66,45 +66,19 @@ constexpr bool kPullsToL1<Ahead> = true;
 
 // Scores of row r, from the first piece in question on, at scores + r * kBlockKeys. Where maxima is
 // set, those of lane i of all vectors, while they are in registers: maxima[r * kLineFloats + i].
+// `tiles` tiles stand one below the other: what a call for each takes in between is more than the
+// CPU looks ahead over, 1 % of prefill.
 struct ScoreTarget {
   float* scores;
   float* maxima;
+  int32_t tiles;
 };
 
-// Scores of kWidth pieces from `pieces` on. q: the tile's operands, [dim or pair of dims][kRows].
-template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
-[[gnu::noinline]] void score_tile(const typename Lines::Operand* q,
-                                  const typename Lines::Stored* const* pieces, int64_t dim,
-                                  const ScoreTarget& target, AheadT& ahead_of_block) {
+template <class Isa, int kRows, int kWidth>
+[[gnu::always_inline]] inline void put_scores(const TileSums<Isa, kRows, kWidth>& sums,
+                                              float* scores, float* maxima) {
   using Vec = typename Isa::Vec;
-  TileSums<Isa, kRows, kWidth> sums;
   constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) sums.at[r][v] = Vec(0.0f);
-  }
-  const typename Lines::Stored* lines[kWidth];
-#pragma GCC unroll 16
-  for (int g = 0; g < kWidth; ++g) lines[g] = pieces[g];
-  AheadT ahead = ahead_of_block;
-#pragma GCC unroll 2
-  for (int64_t d = 0; d < dim; d += Lines::kInterleave) {
-    ahead.template lines<kWidth>();
-    if constexpr (kPullsToL1<AheadT>) {
-#pragma GCC unroll 16
-      for (int g = 0; g < kWidth; ++g) {
-        __builtin_prefetch(lines[g] + kLinesToL1 * line_elements<Lines>());
-      }
-    }
-    add_lines<Isa, Lines, kKeepBoth, 1, kRows>(q, lines, sums);
-    q += Lines::kProducts * kRows;
-#pragma GCC unroll 16
-    for (int g = 0; g < kWidth; ++g) lines[g] += line_elements<Lines>();
-  }
-  ahead_of_block = ahead;
-  float* const scores = target.scores;
-  float* const maxima = target.maxima;
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
@@ -120,6 +94,47 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
     for (int v = 0; v < kVectors; ++v) largest = xsimd::max(largest, sums.at[r][v]);
     largest.store_aligned(maxima + r * kLineFloats);
   }
+}
+
+// Scores of kWidth pieces from `pieces` on. q: the tiles' operands, [dim or pair of dims][kRows].
+template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
+[[gnu::noinline]] void score_tile(const typename Lines::Operand* q,
+                                  const typename Lines::Stored* const* pieces, int64_t dim,
+                                  const ScoreTarget& target, AheadT& ahead_of_block) {
+  using Vec = typename Isa::Vec;
+  constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
+  float* scores = target.scores;
+  float* maxima = target.maxima;
+  AheadT ahead = ahead_of_block;
+  for (int32_t left = target.tiles; left > 0; --left) {
+    TileSums<Isa, kRows, kWidth> sums;
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) sums.at[r][v] = Vec(0.0f);
+    }
+    const typename Lines::Stored* lines[kWidth];
+#pragma GCC unroll 16
+    for (int g = 0; g < kWidth; ++g) lines[g] = pieces[g];
+#pragma GCC unroll 2
+    for (int64_t d = 0; d < dim; d += Lines::kInterleave) {
+      ahead.template lines<kWidth>();
+      if constexpr (kPullsToL1<AheadT>) {
+#pragma GCC unroll 16
+        for (int g = 0; g < kWidth; ++g) {
+          __builtin_prefetch(lines[g] + kLinesToL1 * line_elements<Lines>());
+        }
+      }
+      add_lines<Isa, Lines, kKeepBoth, 1, kRows>(q, lines, sums);
+      q += Lines::kProducts * kRows;
+#pragma GCC unroll 16
+      for (int g = 0; g < kWidth; ++g) lines[g] += line_elements<Lines>();
+    }
+    put_scores<Isa>(sums, scores, maxima);
+    scores += kRows * kBlockKeys;
+    if (maxima != nullptr) maxima += kRows * kLineFloats;
+  }
+  ahead_of_block = ahead;
 }
 
 // Keys [first, last) of the block, and the dims of one tile: 16 * column on.
@@ -151,39 +166,26 @@ template <class Isa, class Lines, int kKeep, int kRows, int kWidth>
   add_lines<Isa, Lines, kKeep, kBlockKeys, 1>(p + (Lines::kDot ? pair : 2 * pair), lines, sums);
 }
 
-// Where a tile's weighted values stand: row r at acc + r * stride, to be scaled by rescale[r]
-// first.
+// Where the weighted values of `tiles` tiles, one below the other, stand: row r at acc + r *
+// stride, to be scaled by rescale[r] first.
 struct ValueTarget {
   const float* rescale;
   float* acc;
   int64_t stride;
+  int32_t tiles;
 };
 
-// acc = acc * rescale + p * V for kWidth x 16 dims. p: rows of kBlockKeys
-// floats, or of as many bf16 in their first half.
+// sums += p * V.
 template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
-[[gnu::noinline]] void value_tile(const typename Lines::Operand* p, const ValueRange<Lines>& range,
-                                  const ValueTarget& target, AheadT& ahead_of_block) {
-  using Vec = typename Isa::Vec;
-  TileSums<Isa, kRows, kWidth> sums;
-  constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
+[[gnu::always_inline]] inline void add_values(const typename Lines::Operand* p,
+                                              const ValueRange<Lines>& range,
+                                              TileSums<Isa, kRows, kWidth>& sums, AheadT& ahead) {
   constexpr int kKeys = Lines::kInterleave;  // of a line
-  float* const acc = target.acc;
-  const int64_t stride = target.stride;
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) {
-      sums.at[r][v] =
-          Vec::load_aligned(acc + r * stride + v * Isa::kLanes) * Vec(target.rescale[r]);
-    }
-  }
   int32_t key = range.first;
   if (kKeys == 2 && key % 2 != 0 && key < range.last) {  // the range of a row alone may be empty
     add_edge<Isa, Lines, kKeepHigh>(p, range, key, sums);
     ++key;
   }
-  AheadT ahead = ahead_of_block;
   const int64_t v_stride = range.block.v_stride;
   const int32_t whole = range.last / kKeys * kKeys;
   const typename Lines::Operand* a = p + (Lines::kDot ? key / 2 : key);
@@ -206,15 +208,43 @@ template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
       line += line_elements<Lines>();
     }
   }
-  ahead_of_block = ahead;
   if (kKeys == 2 && key < range.last) add_edge<Isa, Lines, kKeepLow>(p, range, key, sums);
+}
+
+// acc = acc * rescale + p * V for kWidth x 16 dims. p: rows of kBlockKeys
+// floats, or of as many bf16 in their first half.
+template <class Isa, class Lines, int kRows, int kWidth, class AheadT>
+[[gnu::noinline]] void value_tile(const typename Lines::Operand* p, const ValueRange<Lines>& range,
+                                  const ValueTarget& target, AheadT& ahead_of_block) {
+  using Vec = typename Isa::Vec;
+  constexpr int kVectors = TileSums<Isa, kRows, kWidth>::kVectors;
+  const float* rescale = target.rescale;
+  float* acc = target.acc;
+  const int64_t stride = target.stride;
+  const ValueRange<Lines> at = range;
+  AheadT ahead = ahead_of_block;
+  for (int32_t left = target.tiles; left > 0; --left) {
+    TileSums<Isa, kRows, kWidth> sums;
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) {
-      sums.at[r][v].store_aligned(acc + r * stride + v * Isa::kLanes);
+      for (int v = 0; v < kVectors; ++v) {
+        sums.at[r][v] = Vec::load_aligned(acc + r * stride + v * Isa::kLanes) * Vec(rescale[r]);
+      }
     }
+    add_values<Isa, Lines>(p, at, sums, ahead);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        sums.at[r][v].store_aligned(acc + r * stride + v * Isa::kLanes);
+      }
+    }
+    p += kRows * kBlockKeys;
+    rescale += kRows;
+    acc += kRows * stride;
   }
+  ahead_of_block = ahead;
 }
 
 // Lines side by side in a tile of so many rows: as many as the registers hold, beside one row of

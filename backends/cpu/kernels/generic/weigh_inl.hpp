@@ -46,6 +46,13 @@ class ChunkWeights {
     begin_keys<Isa>(score_);
   }
 
+  // Before the products of so many rows.
+  void clear_maxima(int32_t rows) const {
+    for (int32_t i = 0; i < rows * kLineFloats; i += Isa::kLanes) {
+      typename Isa::Vec(-kInfinity).store_aligned(w_.maxima + i);
+    }
+  }
+
   void run(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile* tiles,
            int32_t count) {
     alignas(64) float maxima[kChunkRows];
