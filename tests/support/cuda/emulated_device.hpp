@@ -27,7 +27,7 @@ ATTNRT_EMULATED DeviceCounts device_counts();
 ATTNRT_EMULATED void allow_allocations(int count);
 
 /// What the emulator found in a kernel, after which every call fails, as on a real device. Empty:
-/// nothing. Clears it.
+/// nothing. Clears it, and with it what still waited on streams.
 ATTNRT_EMULATED std::string take_device_failure();
 
 }  // namespace attnrt::test

@@ -97,8 +97,14 @@ DeviceCounts device_counts() { return DeviceState::get().counts; }
 void allow_allocations(int count) { DeviceState::get().allowed_allocations = count; }
 
 std::string take_device_failure() {
-  DeviceState::get().last_error = cudaSuccess;
-  return std::exchange(DeviceState::get().failure, {});
+  DeviceState& device = DeviceState::get();
+  if (device.failure.empty()) return {};
+  for (EmulatedStream* stream : device.streams) {
+    stream->queue.clear();
+    stream->done = 0;
+  }
+  device.last_error = cudaSuccess;
+  return std::exchange(device.failure, {});
 }
 
 }  // namespace attnrt::test

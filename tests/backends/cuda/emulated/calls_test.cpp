@@ -11,6 +11,7 @@
 
 #include "tests/backends/cuda/cuda_shapes.hpp"
 #include "tests/backends/cuda/device/device_mirror.hpp"
+#include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/cuda/emulated_device.hpp"
 
@@ -20,15 +21,21 @@ long host_allocations = 0;
 
 }  // namespace
 
-// Of the whole program and of the backend's library.
+// Of the whole program and of the backend's library. Sanitizers bring their own.
+#if !defined(ATTNRT_TEST_ASAN)
 void* operator new(size_t bytes) {
   ++host_allocations;
   void* memory = std::malloc(bytes == 0 ? 1 : bytes);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  ++host_allocations;
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#endif
 
 namespace attnrt::test {
 namespace {
