@@ -3,7 +3,6 @@
 // they stand for.
 #include <doctest/doctest.h>
 #include <sys/wait.h>
-#include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 
 #include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
+#include "tests/support/parallel_region.hpp"
 
 namespace attnrt {
 namespace {
@@ -154,7 +154,7 @@ TEST_SUITE("faults") {
     const Planned planned;
     std::atomic<int> good{0};
     constexpr int kCalls = 200;
-    tbb::parallel_for(0, kCalls, [&](int) {
+    test::in_parallel_region(kCalls, [&] {
       Context context;
       good += planned.same_again(context) ? 1 : 0;
     });
