@@ -148,14 +148,15 @@ class BlockRun {
         tiles[count++] = tile;
       }
       if (count == 0) continue;
-      if (close_ && chunk == 0) ahead_close_.share(count * kLinesOf64Bytes);
+      AheadClose* const close = close_ && chunk == 0 ? &ahead_close_ : nullptr;
+      if (close != nullptr) close->share(count * kLinesOf64Bytes, row - chunk);
       if constexpr (Matrix::kPresent) {
         matrix_scores(head, chunk, tiles, count);
-        weights_.run(keys, head, chunk, tiles, count);
+        weights_.run(keys, head, chunk, tiles, count, nullptr);
         matrix_values(block, head, chunk, tiles, count);
       } else {
         score_tiles(block, head, chunk, tiles, count);
-        weights_.run(keys, head, chunk, tiles, count);
+        weights_.run(keys, head, chunk, tiles, count, close);
         value_tiles(block, head, chunk, tiles, count);
       }
     }

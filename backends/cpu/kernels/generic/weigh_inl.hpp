@@ -2,6 +2,7 @@
 // From products to weights: the rows of a chunk against one block, built-in scores and programs.
 #pragma once
 
+#include "backends/cpu/kernels/generic/ahead_inl.hpp"
 #include "backends/cpu/kernels/generic/expr_sum_inl.hpp"
 #include "backends/cpu/kernels/generic/row_tile_inl.hpp"
 #include "backends/cpu/kernels/generic/workspace_inl.hpp"
@@ -53,8 +54,9 @@ class ChunkWeights {
     }
   }
 
-  void run(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile* tiles,
-           int32_t count) {
+  // close: null, or asks for what comes next meanwhile.
+  void run(const BlockKeys& keys, int32_t head, int32_t chunk, const RowTile* tiles, int32_t count,
+           AheadClose* close) {
     alignas(64) float maxima[kChunkRows];
     const int64_t state = int64_t{head} * rows_ + chunk;
     const int32_t rows = tiles[count - 1].row + tiles[count - 1].height - chunk;
@@ -85,7 +87,7 @@ class ChunkWeights {
       if (task_.pointwise) {
         weigh_pointwise(head, chunk, tiles[i]);
       } else {
-        weigh(head, chunk, tiles[i]);
+        weigh(head, chunk, tiles[i], close);
       }
       if (task_.weight_hook.call != nullptr) run_weight_hook(keys, head, chunk, tiles[i]);
     }
@@ -152,12 +154,13 @@ class ChunkWeights {
     }
   }
 
-  void weigh(int32_t head, int32_t chunk, const RowTile& tile) const {
+  void weigh(int32_t head, int32_t chunk, const RowTile& tile, AheadClose* close) const {
     const int32_t begin = lanes_begin(tile);
     const int32_t end = lanes_end(tile);
     const int64_t state = int64_t{head} * rows_ + tile.row;
     float* scores = w_.scores + (tile.row - chunk) * kBlockKeys;
     for (int32_t r = 0; r < tile.height; ++r) {
+      if (close != nullptr) close->row();
       const RowWeights row{unit_, w_.ref[state + r], w_.rescale[state + r],
                            w_.lane_sums + (state + r) * kLineFloats};
       weigh_row<Isa, Lines, Kv>(begin, end, row, scores + r * kBlockKeys);
