@@ -233,7 +233,7 @@ class AttendRun {
     task.rotary_q_base = seq.q_start;
     task.out = output_at(row);
     task.ahead = !task.kv.packed16 || prefetches_next_block();
-    task.close = !task.ahead;
+    task.close = !prefetches_next_block();
     task.scratch = scratch;
     return task;
   }

@@ -110,7 +110,7 @@ struct AttendTask {
   int32_t partial_first_split;
   OutputTarget out;       // used where partial is null
   bool ahead;             // ask for the next block while one is worked on: cpu_features.hpp
-  bool close;             // or for what the next product reads, short tiles: ahead_inl.hpp
+  bool close;             // instead, where register tiles multiply, closely: ahead_inl.hpp
   void* scratch;          // 64-byte aligned, attend_scratch_bytes() of scratch.hpp
   PanelProducts* panels;  // the worker's, where KernelTable::make_panels is set
 };

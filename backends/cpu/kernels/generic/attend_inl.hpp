@@ -181,18 +181,19 @@ class AttendRun {
       if (more) find_keys(task_, next, keys[1 - current]);
       block_.begin_block(block);
       for (int32_t head = 0; head < heads_; ++head) {
-        if (block_.close()) {
+        if (block_.source.closely() && task_.kv.packed16) {
           const bool last = head + 1 == heads_;
           const BlockKeys* next = !last ? &keys[current] : more ? &keys[1 - current] : nullptr;
           look_closely(keys[current], head, next, last ? 0 : head + 1);
-        }
-        if (task_.ahead && head + 1 < heads_) {
+        } else if (block_.source.closely()) {
+          if (head == 0) look_at_rows(more ? &keys[1 - current] : nullptr);
+        } else if (task_.ahead && head + 1 < heads_) {
           look_ahead(keys[current], head + 1);
         } else if (task_.ahead && more) {
           look_ahead(keys[1 - current], 0);
         } else {
-          block_.ahead_k.stop();
-          block_.ahead_v.stop();
+          block_.source.ahead_k.stop();
+          block_.source.ahead_v.stop();
         }
         block_.run(keys[current], head);
       }
@@ -214,23 +215,45 @@ class AttendRun {
     LineRun* run = close_runs_;
     const auto add = [&run](const char* begin, int64_t bytes) { *run++ = {begin, begin + bytes}; };
     for (int32_t i = last - kAgainPieces > first ? last - kAgainPieces : first; i < last; ++i) {
-      add(keys.k[i] + block_.k_offset(head), k_bytes);
+      add(keys.k[i] + block_.source.k_offset(head), k_bytes);
     }
     const LineRun* const values = run;
     for (int32_t i = first; i < last; ++i) {
       // Pieces may share lines' places: see kv_cache.hpp.
       const bool two =
           i + 1 < last && keys.v[i + 1] == keys.v[i] + kLineColumns * kLineColumns * size;
-      add(keys.v[i] + block_.v_offset(head), two ? 2 * v_bytes : v_bytes);
+      add(keys.v[i] + block_.source.v_offset(head), two ? 2 * v_bytes : v_bytes);
       if (two) ++i;
     }
     if (next != nullptr) {
       for (int32_t i = next->first / kLineColumns; i * kLineColumns < next->last; ++i) {
-        add(next->k[i] + block_.k_offset(next_head), k_bytes);
+        add(next->k[i] + block_.source.k_offset(next_head), k_bytes);
       }
     }
     *run = {nullptr, nullptr};
-    block_.start_close(values, close_runs_);
+    block_.source.start_close(values, close_runs_);
+  }
+
+  // Rows of K, then of V, all heads.
+  void look_at_rows(const BlockKeys* keys) {
+    LineRun* run = close_runs_;
+    const auto add = [&](const char* begin, int64_t elements) {
+      const char* end = begin + elements * static_cast<int64_t>(sizeof(typename Kv::Stored));
+      if (run != close_runs_ && run[-1].end == begin) {
+        run[-1].end = end;
+      } else {
+        *run++ = {begin, end};
+      }
+    };
+    for (int32_t i = keys != nullptr ? keys->first : 0; keys != nullptr && i < keys->last; ++i) {
+      add(keys->k[i] + block_.source.k_offset(0), task_.kv.k_token_stride);
+    }
+    const bool values = keys != nullptr && task_.kv.v != task_.kv.k;
+    for (int32_t i = values ? keys->first : 0; values && i < keys->last; ++i) {
+      add(keys->v[i] + block_.source.v_offset(0), task_.kv.v_token_stride);
+    }
+    *run = {nullptr, nullptr};
+    block_.source.start_close(close_runs_);
   }
 
   void look_ahead(const BlockKeys& keys, int32_t head) {
@@ -240,12 +263,14 @@ class AttendRun {
     const int64_t size = sizeof(typename Kv::Stored);
     const int64_t k_bytes = packed16 ? dim_ * kLineColumns * size : task_.head_dim * size;
     const int64_t v_bytes = packed16 ? dim_v_ * kLineColumns * size : task_.head_dim_v * size;
-    block_.ahead_k.start({keys.k + first, last - first, block_.k_offset(head), k_bytes});
+    block_.source.ahead_k.start(
+        {keys.k + first, last - first, block_.source.k_offset(head), k_bytes});
     // V is there already where another branch has read it.
     if (task_.kv.v == task_.kv.k || head % branches_ != 0) {
-      block_.ahead_v.stop();
+      block_.source.ahead_v.stop();
     } else {
-      block_.ahead_v.start({keys.v + first, last - first, block_.v_offset(head), v_bytes});
+      block_.source.ahead_v.start(
+          {keys.v + first, last - first, block_.source.v_offset(head), v_bytes});
     }
   }
 
@@ -299,7 +324,7 @@ class AttendRun {
   int32_t heads_ = 0;  // walked together, each once for each branch
   int32_t run_ = 0;    // of the mask, of the split at hand
   const Workspace<Lines> w_;
-  LineRun close_runs_[2 * kPieces + 3];  // K's end, V, next K, none
+  LineRun close_runs_[2 * kBlockKeys + 1];  // rows; or K's end, V, next K; none
   BlockRun<Isa, Lines, Kv> block_;
 };
 

@@ -3,7 +3,7 @@
 // in chunks whose scores stay in L1, and within a chunk a few columns of K or V at a time.
 #pragma once
 
-#include "backends/cpu/kernels/generic/pack_inl.hpp"
+#include "backends/cpu/kernels/generic/block_source_inl.hpp"
 #include "backends/cpu/kernels/generic/state_inl.hpp"
 #include "backends/cpu/kernels/generic/tile_inl.hpp"
 #include "backends/cpu/kernels/generic/weigh_inl.hpp"
@@ -20,9 +20,6 @@ struct MatrixProducts {
   MatrixProducts(const AttendTask&, int32_t, int64_t, int64_t, float*, float*) {}
 };
 
-// Columns of a product (pieces of keys, or 16 head dims) that stay in L1 while all tiles pass.
-constexpr int32_t kColumnsAtOnce = 4;
-
 template <class Isa, class Lines, class Kv>
 class BlockRun {
   using Matrix = MatrixProducts<Lines>;
@@ -30,23 +27,19 @@ class BlockRun {
   static constexpr int kOperandSteps = Lines::kDot ? 2 : 1;
   // Their queries, scores and columns of K share L1. Zen 5: 24 or 48 rows take 0.8 % longer.
   static constexpr int32_t kRowsAtOnce = Matrix::kPresent ? kChunkRows : kChunkRows * 3 / 4;
-  // Lines of packed16 pages are read where they are.
-  static constexpr bool kInPlace = sizeof(Stored) == sizeof(typename Kv::Stored);
-  static constexpr int32_t kLinesOf64Bytes =
-      64 / static_cast<int32_t>(line_elements<Lines>() * sizeof(Stored));
 
  public:
   using Operand = typename Lines::Operand;
 
   BlockRun(const AttendTask& task, const Workspace<Lines>& workspace, int32_t heads_at_once)
-      : task_(task),
+      : source(task, workspace, task.tokens * task.group <= kRowsAtOnce),
+        task_(task),
         w_(workspace),
         rows_(task.tokens * task.group),
         branches_(1 + task.more_branches),
         dim_(padded(task.head_dim)),
         dim_v_(padded(task.head_dim_v)),
         products_(!Matrix::kPresent && stay_products(task)),
-        close_(kInPlace && !Matrix::kPresent && task.close && task.kv.packed16),
         mask_(task,
               program_state(task, task.mask, int64_t{rows_} * heads_at_once, w_.mask_registers, w_),
               w_.visible_begin, w_.visible_end, w_.mask_words),
@@ -57,6 +50,7 @@ class BlockRun {
   // branch i % branches of its head.
   void begin_heads(int32_t head, int32_t count) {
     head_ = head;
+    source.begin_heads(head, count);
     mask_.begin_heads(head, count);
     weights_.begin_heads(head, count);
   }
@@ -95,28 +89,7 @@ class BlockRun {
     }
   }
 
-  // Bytes from head 0 of a key to that of the heads walked together.
-  [[nodiscard]] int64_t k_offset(int32_t head) const {
-    const int32_t branch = head % branches_;
-    return (head_ + head / branches_) * task_.kv.k_head_stride *
-               static_cast<int64_t>(sizeof(typename Kv::Stored)) +
-           (branch == 0 ? 0 : task_.branches[branch - 1].k_bytes);
-  }
-  [[nodiscard]] int64_t v_offset(int32_t head) const {
-    return (head_ + head / branches_) * task_.kv.v_head_stride *
-           static_cast<int64_t>(sizeof(typename Kv::Stored));
-  }
-
-  // What comes after the block at hand, asked for meanwhile: head by head, or else closely.
-  Ahead ahead_k, ahead_v;
-
-  // Whether the products ask for what comes next by ahead_close.
-  [[nodiscard]] bool close() const { return close_; }
-  void start_close(const LineRun* first, const LineRun* again) {
-    constexpr int32_t kWidened = Lines::kDot || sizeof(Stored) == sizeof(float) ? 0 : 1;
-    const int32_t vectors = (rows_ + kWidened) * Lines::kProducts * parts<Isa>();
-    ahead_close_.start(first, again, vectors * kLinesOf64Bytes);
-  }
+  BlockSource<Isa, Lines, Kv, !Matrix::kPresent> source;
 
   // All rows of one KV head and branch of those walked together.
   void run(const BlockKeys& keys, int32_t head) {
@@ -126,14 +99,7 @@ class BlockRun {
     finite_ = Finite::kNotKnown;
     mask_.begin_head(head);
     KvBlock<Lines> block;
-    const BlockPacker<Isa, Lines, Kv> packer(task_.kv, w_.key_lines, w_.value_lines, w_.zeros);
-    if (task_.kv.packed16 && kInPlace) {
-      packer.in_place(keys, k_offset(head), v_offset(head), block);
-    } else {
-      // Branches find V as the first one packed it.
-      packer.pack_keys(keys, k_offset(head), ahead_k, block);
-      if (head % branches_ == 0) packer.pack_values(keys, v_offset(head), ahead_v);
-    }
+    source.begin(keys, head, block);
     if constexpr (Matrix::kPresent) matrix_.begin_block(block, keys.first, keys.last);
     RowTile tiles[kChunkRows];
     for (int32_t row = 0; row < rows_;) {
@@ -148,15 +114,16 @@ class BlockRun {
         tiles[count++] = tile;
       }
       if (count == 0) continue;
-      AheadClose* const close = close_ && chunk == 0 ? &ahead_close_ : nullptr;
-      if (close != nullptr) close->share(count * kLinesOf64Bytes, row - chunk);
+      bool uniform = true;
+      for (int32_t i = 0; i < count; ++i) uniform = uniform && tiles[i].uniform;
+      source.begin_chunk(keys, head, count, row - chunk, uniform, block);
       if constexpr (Matrix::kPresent) {
         matrix_scores(head, chunk, tiles, count);
         weights_.run(keys, head, chunk, tiles, count, nullptr);
         matrix_values(block, head, chunk, tiles, count);
       } else {
         score_tiles(block, head, chunk, tiles, count);
-        weights_.run(keys, head, chunk, tiles, count, close);
+        weights_.run(keys, head, chunk, tiles, count, source.close_of(chunk));
         value_tiles(block, head, chunk, tiles, count);
       }
     }
@@ -165,15 +132,7 @@ class BlockRun {
  private:
   [[nodiscard]] RowTile tile_at(const BlockKeys& keys, int32_t row, int32_t height) const {
     if (mask_.words_of(row) != nullptr) return tile_of_words(mask_, row, height);
-    const int32_t begin = keys.begin + keys.first;
-    const int32_t end = keys.begin + keys.last;
-    const int32_t bottom = row + height - 1;
-    const int32_t first = w_.visible_begin[row] > begin ? w_.visible_begin[row] : begin;
-    const int32_t last = w_.visible_end[bottom] < end ? w_.visible_end[bottom] : end;
-    const bool uniform = w_.visible_begin[bottom] <= first && w_.visible_end[row] >= last;
-    const uint32_t pieces =
-        first < last ? pieces_between(first - keys.begin, last - keys.begin) : 0;
-    return {row, height, first - keys.begin, last - keys.begin, uniform, false, pieces};
+    return tile_of_intervals(w_.visible_begin, w_.visible_end, keys, row, height);
   }
 
   // Calls visit(first, last) for the lanes of [first, last) that a row sees.
@@ -186,15 +145,16 @@ class BlockRun {
     visit(first > begin ? first : begin, last < end ? last : end);
   }
 
-  void score_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
+  void score_tiles(KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
                    int32_t count) {
     weights_.clear_maxima(tiles[count - 1].row + tiles[count - 1].height - chunk);
-    const bool close = close_ && chunk == 0;
+    AheadClose* const close = source.close_of(chunk);
     for (int32_t begin = 0; begin < kPieces; begin += kColumnsAtOnce) {
+      source.begin_scores(head, begin, block);
       bool first_tile = chunk == 0;
       for (int32_t i = 0, together = 1; i < count; i += together) {
         const RowTile& tile = tiles[i];
-        together = first_tile && !close ? 1 : alike(tiles + i, count - i);
+        together = first_tile && close == nullptr ? 1 : alike(tiles + i, count - i);
         const Operand* q = tile_queries(head, tile.row);
         bool scored = false;
         for_stretches(tile, [&](int32_t first_lane, int32_t last_lane) {
@@ -209,14 +169,15 @@ class BlockRun {
                                    tile.maxima ? w_.maxima + row * kLineFloats : nullptr, together};
           with_height<Isa>(tile.height, [&](auto height) {
             constexpr int kRows = decltype(height)::value;
-            if constexpr (kInPlace && !Matrix::kPresent) {
-              if (__builtin_expect(close, 0)) {
+            if constexpr (!Matrix::kPresent) {
+              if (__builtin_expect(close != nullptr, 0)) {
                 return score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, target,
-                                                        ahead_close_);
+                                                        *close);
               }
             }
             if (first_tile) {
-              score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, target, ahead_k);
+              score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, target,
+                                               source.ahead_k);
             } else if constexpr (kRows >= kLeastOfMany<Isa>) {
               NoAhead none;
               score_columns<Isa, Lines, kRows>(q, block.k + from, to - from, dim_, target, none);
@@ -230,20 +191,21 @@ class BlockRun {
 
   // acc = acc * rescale + P * V. p is 0 for keys that a row does not see, which is as good as not
   // adding them while V is finite; else every row is a tile of its own, over its own keys.
-  void value_tiles(const KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
+  void value_tiles(KvBlock<Lines>& block, int32_t head, int32_t chunk, const RowTile* tiles,
                    int32_t count) {
     const int32_t columns = static_cast<int32_t>(dim_v_ / kLineColumns);
-    const bool close = close_ && chunk == 0;
+    AheadClose* const close = source.close_of(chunk);
     bool finite[kChunkRows];
     for (int32_t i = 0; i < count; ++i) {
       finite[i] = tiles[i].uniform || sees_finite(block, tiles[i].first, tiles[i].last);
     }
     for (int32_t begin = 0; begin < columns; begin += kColumnsAtOnce) {
       const int32_t width = columns - begin < kColumnsAtOnce ? columns - begin : kColumnsAtOnce;
+      const int32_t column = source.begin_values(head, begin, width, block);
       bool first_tile = chunk == 0;
       for (int32_t i = 0, together = 1; i < count; i += together) {
         const RowTile& tile = tiles[i];
-        together = finite[i] && (!first_tile || close) ? alike(tiles + i, count - i) : 1;
+        together = finite[i] && (!first_tile || close != nullptr) ? alike(tiles + i, count - i) : 1;
         if (!finite[i]) {
           value_rows(block, head, chunk, tile, begin, width);
           continue;
@@ -253,16 +215,16 @@ class BlockRun {
         ValueTarget target{w_.rescale + state, w_.acc + state * dim_v_ + begin * kLineColumns,
                            dim_v_, together};
         for_stretches(tile, [&](int32_t first, int32_t last) {
-          const ValueRange<Lines> range{block, begin, first, last};
+          const ValueRange<Lines> range{block, column, first, last};
           with_height<Isa>(tile.height, [&](auto height) {
             constexpr int kRows = decltype(height)::value;
-            if constexpr (kInPlace && !Matrix::kPresent) {
-              if (__builtin_expect(close, 0)) {
-                return value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_close_);
+            if constexpr (!Matrix::kPresent) {
+              if (__builtin_expect(close != nullptr, 0)) {
+                return value_columns<Isa, Lines, kRows>(p, range, width, target, *close);
               }
             }
             if (first_tile) {
-              value_columns<Isa, Lines, kRows>(p, range, width, target, ahead_v);
+              value_columns<Isa, Lines, kRows>(p, range, width, target, source.ahead_v);
             } else if constexpr (kRows >= kLeastOfMany<Isa>) {
               NoAhead none;
               value_columns<Isa, Lines, kRows>(p, range, width, target, none);
@@ -323,7 +285,7 @@ class BlockRun {
         const int32_t first = first_lane / kLineColumns;
         const int32_t last = (last_lane + kLineColumns - 1) / kLineColumns;
         if (chunk == 0 && i == 0) {
-          matrix_.scores(q, tile.height, first, last, scores, ahead_k);
+          matrix_.scores(q, tile.height, first, last, scores, source.ahead_k);
         } else {
           NoAhead none;
           matrix_.scores(q, tile.height, first, last, scores, none);
@@ -372,7 +334,7 @@ class BlockRun {
         matrix_.values_of_row(p, r, lanes, acc);
       }
     } else if (first_tile) {
-      matrix_.values(p, tile.height, first, last, acc, ahead_v);
+      matrix_.values(p, tile.height, first, last, acc, source.ahead_v);
     } else {
       NoAhead none;
       matrix_.values(p, tile.height, first, last, acc, none);
@@ -385,8 +347,6 @@ class BlockRun {
   const int32_t branches_;
   const int64_t dim_, dim_v_;
   const bool products_;  // scores are none but these
-  const bool close_;
-  AheadClose ahead_close_;
   int32_t head_ = 0;
   // Of the block at hand.
   int32_t block_begin_ = 0, block_first_ = 0, block_last_ = 0;

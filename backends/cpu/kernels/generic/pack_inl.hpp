@@ -112,8 +112,8 @@ inline void pack_key_square(const float* const* rows, int32_t dword, int part,
 
 // Rows of one piece of K, from the head's first dim on, to its lines. The last dims go through a
 // copy that ends where the rows do; padding dims become 0.
-template <class Isa, class Lines, class Kv>
-inline void pack_key_piece(const char* const* rows, int32_t dim, Ahead& ahead,
+template <class Isa, class Lines, class Kv, class AheadT>
+inline void pack_key_piece(const char* const* rows, int32_t dim, AheadT& ahead,
                            typename Lines::Stored* to) {
   using Stored = typename Kv::Stored;
   constexpr int kLanes = Isa::kLanes;
@@ -122,7 +122,7 @@ inline void pack_key_piece(const char* const* rows, int32_t dim, Ahead& ahead,
   int32_t d = 0;
   for (; d + kDims <= dim; d += kDims) {
     for (int part = 0; part < parts<Isa>(); ++part) {
-      ahead.template lines<4>();
+      ahead.template packed<kLanes * kLanes / 16>();
       for (int i = 0; i < kLanes; ++i) {
         const auto* row = reinterpret_cast<const Stored*>(rows[part * kLanes + i]) + d;
         at[i] = reinterpret_cast<const float*>(row);
@@ -159,9 +159,9 @@ inline void pack_value_line(const typename Kv::Stored* const* rows, typename Lin
 
 // Rows [first, last) of the block's V to lines; keys beside them in a line, and padding dims,
 // become 0. `zeros` has a row of them.
-template <class Isa, class Lines, class Kv>
+template <class Isa, class Lines, class Kv, class AheadT>
 inline void pack_value_rows(const BlockKeys& keys, int64_t head_bytes, int32_t dim_v,
-                            const char* zeros, Ahead& ahead, typename Lines::Stored* to) {
+                            const char* zeros, AheadT& ahead, typename Lines::Stored* to) {
   using Stored = typename Kv::Stored;
   constexpr int32_t kKeys = Lines::kInterleave;
   constexpr int64_t kStride = int64_t{kBlockKeys} * kLineColumns;
@@ -174,7 +174,7 @@ inline void pack_value_rows(const BlockKeys& keys, int64_t head_bytes, int32_t d
     typename Lines::Stored* line = to + int64_t{key} * kLineColumns;
     int32_t d = 0;
     for (; d + kLineColumns <= dim_v; d += kLineColumns, line += kStride) {
-      if (d % 64 == 0) ahead.template lines<4>();
+      if (d % 64 == 0) ahead.template packed<kKeys* static_cast<int>(sizeof(Stored))>();
       pack_value_line<Isa, Lines, Kv>(rows, line);
       for (auto& row : rows) row += kLineColumns;
     }
@@ -227,7 +227,8 @@ class BlockPacker {
     block.v_stride = int64_t{kv_.v_group} * kLineColumns;
   }
 
-  void pack_keys(const BlockKeys& keys, int64_t k_bytes, Ahead& ahead,
+  template <class AheadT>
+  void pack_keys(const BlockKeys& keys, int64_t k_bytes, AheadT& ahead,
                  KvBlock<Lines>& block) const {
     block.v_stride = int64_t{kBlockKeys} * kLineColumns;
     const int64_t dim = padded(kv_.head_dim);
@@ -245,7 +246,8 @@ class BlockPacker {
     }
   }
 
-  void pack_values(const BlockKeys& keys, int64_t v_bytes, Ahead& ahead) const {
+  template <class AheadT>
+  void pack_values(const BlockKeys& keys, int64_t v_bytes, AheadT& ahead) const {
     if (!kv_.packed16) {
       pack_value_rows<Isa, Lines, Kv>(keys, v_bytes, kv_.head_dim_v, zeros_, ahead, value_lines_);
       return;
@@ -255,8 +257,36 @@ class BlockPacker {
     }
   }
 
+  // `count` pieces of rows from `begin` on, to where those of the portion before were.
+  template <class AheadT>
+  void pack_key_portion(const BlockKeys& keys, int64_t k_bytes, int32_t begin, int32_t count,
+                        AheadT& ahead, KvBlock<Lines>& block) const {
+    Stored* to = key_lines_;
+    for (int32_t i = begin; i < begin + count; ++i, to += kLineColumns * padded(kv_.head_dim)) {
+      block.k[i] = to;
+      if (i < keys.first / kLineColumns || i * kLineColumns >= keys.last) continue;
+      pack_key_rows(keys, i * kLineColumns, k_bytes, ahead, to);
+    }
+  }
+
+  // Dims [16 * column, + 16 * count) of V's rows, as dims from 0 on.
+  template <class AheadT>
+  void pack_value_portion(const BlockKeys& keys, int64_t v_bytes, int32_t column, int32_t count,
+                          AheadT& ahead, KvBlock<Lines>& block) const {
+    block.v_stride = int64_t{kBlockKeys} * kLineColumns;
+    for (int32_t i = 0; i < kPieces; ++i) {
+      block.v[i] = value_lines_ + int64_t{i} * kLineColumns * kLineColumns;
+    }
+    const int32_t begin = column * kLineColumns;
+    const int32_t left = kv_.head_dim_v - begin;
+    const int32_t dims = left < count * kLineColumns ? left : count * kLineColumns;
+    const int64_t bytes = v_bytes + begin * static_cast<int64_t>(sizeof(typename Kv::Stored));
+    pack_value_rows<Isa, Lines, Kv>(keys, bytes, dims, zeros_, ahead, value_lines_);
+  }
+
  private:
-  void pack_key_rows(const BlockKeys& keys, int32_t begin, int64_t k_bytes, Ahead& ahead,
+  template <class AheadT>
+  void pack_key_rows(const BlockKeys& keys, int32_t begin, int64_t k_bytes, AheadT& ahead,
                      Stored* to) const {
     const char* rows[kLineColumns];
     for (int i = 0; i < kLineColumns; ++i) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/cpu/kernels/generic/mask_inl.hpp"
+#include "backends/cpu/kernels/generic/pack_inl.hpp"
 
 namespace attnrt::cpu {
 namespace {
@@ -74,6 +75,19 @@ inline RowTile tile_of_words(const BlockMask<Isa>& mask, int32_t row, int32_t he
     if ((piece & 0xffff) != 0) tile.pieces |= 1u << i;
   }
   return tile;
+}
+
+// The same of rows that see an interval each, whose ends rise with the row; keys are the block's.
+inline RowTile tile_of_intervals(const int32_t* visible_begin, const int32_t* visible_end,
+                                 const BlockKeys& keys, int32_t row, int32_t height) {
+  const int32_t begin = keys.begin + keys.first;
+  const int32_t end = keys.begin + keys.last;
+  const int32_t bottom = row + height - 1;
+  const int32_t first = visible_begin[row] > begin ? visible_begin[row] : begin;
+  const int32_t last = visible_end[bottom] < end ? visible_end[bottom] : end;
+  const bool uniform = visible_begin[bottom] <= first && visible_end[row] >= last;
+  const uint32_t pieces = first < last ? pieces_between(first - keys.begin, last - keys.begin) : 0;
+  return {row, height, first - keys.begin, last - keys.begin, uniform, false, pieces};
 }
 
 // Factors of acc where it was rescaled already.
