@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "backends/cuda/cuda_status.hpp"
+#include "backends/cuda/kernel_cache.hpp"
 #include "backends/cuda/kernels/shapes.hpp"
 #include "backends/cuda/nvrtc.hpp"
 
@@ -50,20 +51,33 @@ struct Compiled {
   cudaKernel_t kernel = nullptr;
 };
 
+// From the disk, where it was kept there, or compiled.
+Status code_of(const std::string& source, int architecture, std::string& code) {
+  std::string reason;
+  const Nvrtc* nvrtc = Nvrtc::find(reason);
+  const KernelCache cache = KernelCache::from_environment();
+  KernelInputs inputs;
+  if (cache.enabled()) {
+    inputs.text = Nvrtc::inputs(source, architecture);
+    if (nvrtc != nullptr) inputs.compiler = nvrtc->version();
+    if (cache.load(inputs, code)) return {};
+  }
+  if (nvrtc == nullptr) {
+    return {Code::kUnsupported,
+            "spec.mask is more than a window, or spec.score more than a softcap: the cuda "
+            "backend compiles these by libnvrtc, which is not here (" +
+                reason + ")"};
+  }
+  Status status = nvrtc->compile(source, architecture, code);
+  if (status.ok()) cache.store(inputs, code);
+  return status;
+}
+
 // Compiles and loads. The library's code is copied by the driver, which keeps it.
 Compiled compile(const std::string& source, int architecture) {
   Compiled made;
-  std::string reason;
-  const Nvrtc* nvrtc = Nvrtc::find(reason);
-  if (nvrtc == nullptr) {
-    made.status = {Code::kUnsupported,
-                   "spec.mask is more than a window, or spec.score more than a softcap: the cuda "
-                   "backend compiles these by libnvrtc, which is not here (" +
-                       reason + ")"};
-    return made;
-  }
   std::string code;
-  made.status = nvrtc->compile(source, architecture, code);
+  made.status = code_of(source, architecture, code);
   if (!made.status.ok()) return made;
   cudaLibrary_t library = nullptr;
   cudaError_t error =

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention kernels with expressions: compiled when a call first needs them, kept as long as the
-// process, launched as those of the build are.
+// Attention kernels with expressions: compiled when a call first needs them, or read from the
+// kernel cache, kept as long as the process, launched as those of the build are.
 #pragma once
 
 #include <cuda_runtime_api.h>

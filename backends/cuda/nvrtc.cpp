@@ -4,6 +4,9 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <iterator>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "backends/cuda/kernel_text.hpp"
@@ -15,6 +18,16 @@ namespace {
 // with sm_80 and C++20 will do.
 constexpr const char* kPlaces[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so",
                                    "/usr/local/cuda/lib64/libnvrtc.so"};
+
+constexpr const char* kSourceName = "attnrt_expression.cu";
+
+// As the kernels of the build: see CMakeLists.txt.
+constexpr const char* kOptions[] = {"--std=c++20", "--fmad=false",
+                                    "--device-as-default-execution-space"};
+
+std::string target_option(int architecture) {
+  return "--gpu-architecture=sm_" + std::to_string(architecture);
+}
 
 void* open_library(std::string& reason) {
   const auto open = [&](const char* path) {
@@ -53,6 +66,7 @@ bool Nvrtc::load(std::string& reason) {
     all = all && symbol != nullptr;
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(symbol);
   };
+  get("nvrtcVersion", functions_.version);
   get("nvrtcCreateProgram", functions_.create);
   get("nvrtcDestroyProgram", functions_.destroy);
   get("nvrtcCompileProgram", functions_.compile);
@@ -84,6 +98,30 @@ std::string Nvrtc::log_of(Program program) const {
   return log;
 }
 
+std::string Nvrtc::version() const {
+  int major = 0;
+  int minor = 0;
+  if (functions_.version(&major, &minor) != 0) return "unknown";
+  return std::to_string(major) + "." + std::to_string(minor);
+}
+
+std::string Nvrtc::inputs(const std::string& source, int architecture) {
+  std::string all;
+  const auto add = [&all](std::string_view part) {
+    all.append(std::to_string(part.size())).append("\n").append(part).append("\n");
+  };
+  add("attnrt " ATTNRT_VERSION);
+  add(target_option(architecture));
+  for (const char* option : kOptions) add(option);
+  add(kSourceName);
+  add(source);
+  for (const KernelHeader& header : kernel_headers()) {
+    add(header.name);
+    add(header.text);
+  }
+  return all;
+}
+
 Status Nvrtc::compile(const std::string& source, int architecture, std::string& code) const {
   std::vector<const char*> names;
   std::vector<const char*> texts;
@@ -91,17 +129,16 @@ Status Nvrtc::compile(const std::string& source, int architecture, std::string& 
     names.push_back(header.name);
     texts.push_back(header.text);
   }
-  const std::string target = "--gpu-architecture=sm_" + std::to_string(architecture);
-  // As the kernels of the build: see CMakeLists.txt.
-  const char* const options[] = {target.c_str(), "--std=c++20", "--fmad=false",
-                                 "--device-as-default-execution-space"};
+  const std::string target = target_option(architecture);
+  std::vector<const char*> options = {target.c_str()};
+  options.insert(options.end(), std::begin(kOptions), std::end(kOptions));
   Program program = nullptr;
-  Result result = functions_.create(&program, source.c_str(), "attnrt_expression.cu",
+  Result result = functions_.create(&program, source.c_str(), kSourceName,
                                     static_cast<int>(names.size()), texts.data(), names.data());
   if (result != 0) {
     return {Code::kInternal, std::string("libnvrtc: ") + functions_.error(result)};
   }
-  result = functions_.compile(program, static_cast<int>(std::size(options)), options);
+  result = functions_.compile(program, static_cast<int>(options.size()), options.data());
   size_t bytes = 0;
   std::string log;
   if (result != 0) {

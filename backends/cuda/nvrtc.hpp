@@ -16,6 +16,13 @@ class Nvrtc {
   /// `reason`, where there is none. Can throw std::bad_alloc.
   static const Nvrtc* find(std::string& reason);
 
+  /// Everything that compile() gives the compiler, and the version of attnrt: with the compiler's
+  /// own, what decides the code. Needs no compiler.
+  static std::string inputs(const std::string& source, int architecture);
+
+  /// Such as "12.8".
+  [[nodiscard]] std::string version() const;
+
   /// Machine code for devices of compute capability architecture / 10 (80: 8.0) of a source that
   /// includes the kernels' headers. Takes seconds. Errors: Internal with the first line of the
   /// compiler's log.
@@ -27,6 +34,7 @@ class Nvrtc {
 
   // The library's functions, by the names that its header gives them.
   struct Functions {
+    Result (*version)(int* major, int* minor);
     Result (*create)(Program*, const char* source, const char* name, int headers,
                      const char* const* texts, const char* const* names);
     Result (*destroy)(Program*);

@@ -95,6 +95,13 @@ TEST_SUITE("libnvrtc") {
     }
   }
 
+  TEST_CASE("it knows its version") {
+    const Nvrtc* nvrtc = compiler();
+    if (nvrtc == nullptr) return;
+    CAPTURE(nvrtc->version());
+    CHECK(std::stod(nvrtc->version()) >= 12);
+  }
+
   TEST_CASE("what does not compile is reported by its first line") {
     const Nvrtc* nvrtc = compiler();
     if (nvrtc == nullptr) return;

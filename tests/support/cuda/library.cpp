@@ -137,6 +137,11 @@ struct EmulatedProgram {
   std::string source;
 };
 
+ATTNRT_EMULATED int nvrtcVersion(int* major, int* minor) {
+  *major = 0;  // no real one's: what a cache of kernels holds must not be taken for its work
+  *minor = 1;
+  return 0;
+}
 ATTNRT_EMULATED int nvrtcCreateProgram(EmulatedProgram** program, const char* source, const char*,
                                        int, const char* const*, const char* const*) {
   *program = new EmulatedProgram{source};
