@@ -106,9 +106,13 @@ Status expression_kernel(const std::string& source, const KernelShape& shape, in
   static std::mutex mutex;
   static std::map<std::pair<int, std::string>, Compiled> known;
   const std::lock_guard lock(mutex);
-  const auto [at, inserted] = known.try_emplace({architecture, source});
-  if (inserted) at->second = compile(source, architecture);
-  if (!at->second.status.ok()) return at->second.status;
+  auto at = known.find({architecture, source});
+  if (at == known.end()) {
+    // Only what was made: memory that was short may be there the next time.
+    Compiled made = compile(source, architecture);
+    if (!made.status.ok()) return made.status;
+    at = known.emplace(std::pair{architecture, source}, std::move(made)).first;
+  }
   kernel = at->second.kernel;
   error =
       cudaKernelSetAttributeForDevice(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
