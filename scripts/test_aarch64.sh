@@ -35,7 +35,7 @@ missing() {
   exit 0
 }
 
-[[ $(uname -m) != aarch64 ]] || missing "this machine is 64-bit ARM: scripts/test.sh tests it as it is"
+[[ $(uname -m) != aarch64 ]] || missing "this machine is 64-bit ARM: scripts/test.sh tests it"
 scripts/setup.sh
 
 tools=()
@@ -74,7 +74,7 @@ CONF
   export APT_CONFIG=$apt/apt.conf
   { apt-get update -qq &&
     apt-get install -y -qq --download-only --no-install-recommends "${libraries[@]}" >/dev/null; } ||
-    missing "the package sources of this machine have no arm64 (Debian's have, Ubuntu's have not)"
+    missing "no arm64 in the package sources of this machine (Debian has it, Ubuntu has not)"
   rm -rf "$sysroot"
   mkdir -p "$sysroot"
   for package in "$apt"/cache/archives/*.deb; do dpkg-deb --extract "$package" "$sysroot"; done
