@@ -72,8 +72,8 @@ Dir::State::status "$apt/status";
 Dir::Cache "$apt/cache";
 CONF
   export APT_CONFIG=$apt/apt.conf
-  { apt-get update -qq &&
-    apt-get install -y -qq --download-only --no-install-recommends "${libraries[@]}" >/dev/null; } ||
+  { apt-get update -qq && apt-get install -y -qq --download-only --no-install-recommends \
+    "${libraries[@]}" >/dev/null; } ||
     missing "no arm64 in the package sources of this machine (Debian has it, Ubuntu has not)"
   rm -rf "$sysroot"
   mkdir -p "$sysroot"
