@@ -94,6 +94,11 @@ inline int32_t rows_of_token(const AttentionSpec& spec) noexcept {
   return spec.num_heads_q / spec.num_heads_kv * spec.num_branches;
 }
 
+/// Rows of a tile, of one KV head.
+inline int64_t tile_rows(const PlanData& plan, const PlanTile& tile) noexcept {
+  return int64_t{tile.token_end - tile.token_begin} * rows_of_token(plan.spec);
+}
+
 /// KV heads of a tile.
 inline int32_t heads_of(const PlanTile& tile) noexcept {
   return tile.kv_head_end - tile.kv_head_begin;

@@ -37,10 +37,6 @@ constexpr int32_t kLongMergeSplits = 16;
 // Partial results larger than this are not worth their memory.
 constexpr int64_t kMaxPartialBytes = int64_t{256} << 20;
 
-int64_t tile_rows(const PlanData& plan, const PlanTile& tile) {
-  return int64_t{tile.token_end - tile.token_begin} * rows_of_token(plan.spec);
-}
-
 int64_t cost_of(const PlanData& plan, const PlanTile& tile, int32_t keys) {
   return attend_cost(tile_rows(plan, tile), keys);
 }

@@ -57,7 +57,7 @@ struct Worker {
 class AttendRun {
  public:
   AttendRun(const KernelTable& table, const AttendCall& call, std::span<std::byte> workspace,
-            int32_t workers, PanelSource* panels)
+            const AttendWorkspace& layout, int32_t workers, PanelSource* panels)
       : table_(table),
         panels_(panels),
         kernel_(choose_kernel(table, call.plan, call.args)),
@@ -66,7 +66,7 @@ class AttendRun {
         score_(call.score),
         programs_(call.plan),
         bound_(bind_programs(call, programs_)),
-        layout_(lay_out_attend(plan_, workers)),
+        layout_(layout),
         memory_(workspace.data()),
         schedule_(make_schedule(plan_, workers, memory_ + layout_.schedule)) {
     counters_ = reinterpret_cast<std::atomic<int32_t>*>(memory_);
@@ -367,12 +367,15 @@ Status run_attend(const KernelTable& table, WorkerTeam& team, const AttendCall& 
   // An arena of one slot has a second one while work is enqueued in it, so its size may have risen
   // since the workspace was measured: no more workers than it has room for.
   int32_t threads = team.size();
-  while (threads > 1 && attend_workspace_bytes(call.plan, threads) > workspace.size()) --threads;
+  AttendWorkspace layout = lay_out_attend(call.plan, threads);
+  while (threads > 1 && layout.total > workspace.size()) {
+    layout = lay_out_attend(call.plan, --threads);
+  }
   if (panels != nullptr) {
     Status status = panels->prepare(panel_shape(table, call.plan, call.args), threads);
     if (!status.ok()) return status;
   }
-  AttendRun run(table, call, workspace, threads, panels);
+  AttendRun run(table, call, workspace, layout, threads, panels);
   team.run(run.num_workers(), [&](int32_t worker) { run.work(worker); });
   if (const int32_t mergers = run.num_mergers(); mergers > 0) {
     team.run(mergers, [&](int32_t worker) { run.merge(worker); });

@@ -71,10 +71,6 @@ int32_t num_workers(const PlanData& plan, double total, int32_t num_threads) noe
       std::clamp(total / worker_cost(plan), 1.0, static_cast<double>(num_threads)));
 }
 
-int64_t tile_rows(const PlanData& plan, const PlanTile& tile) noexcept {
-  return int64_t{tile.token_end - tile.token_begin} * rows_of_token(plan.spec);
-}
-
 int64_t most_row_chunks(const PlanData& plan, const PlanTile& tile) noexcept {
   return std::clamp<int64_t>(tile_rows(plan, tile) / kMinRowsPerUnit, 1,
                              tile.token_end - tile.token_begin);
@@ -161,10 +157,11 @@ void add_late_merge(const PlanData& plan, int32_t tile_index, Schedule& schedule
 }  // namespace
 
 bool keeps_partials(const PlanData& plan, int32_t num_threads) noexcept {
+  if (plan.merge_groups == 0) return false;
   const double total = total_cost(plan);
-  return std::ranges::any_of(plan.tiles, [&](const PlanTile& tile) {
-    return !runs_as_one(plan, tile, total, num_workers(plan, total, num_threads));
-  });
+  const double workers = num_workers(plan, total, num_threads);
+  return std::ranges::any_of(
+      plan.tiles, [&](const PlanTile& tile) { return !runs_as_one(plan, tile, total, workers); });
 }
 
 size_t schedule_bytes(const PlanData& plan) noexcept {

@@ -13,6 +13,7 @@
 #include "tests/backends/cuda/device/device_mirror.hpp"
 #include "tests/support/build.hpp"
 #include "tests/support/check.hpp"
+#include "tests/support/cuda/cuda_context.hpp"
 #include "tests/support/cuda/emulated_device.hpp"
 
 namespace {
@@ -41,14 +42,7 @@ namespace attnrt::test {
 namespace {
 
 ProblemShape decode_shape(int32_t keys = 1600) {
-  ProblemShape shape;
-  shape.spec.num_heads_q = 4;
-  shape.spec.num_heads_kv = 2;
-  shape.spec.head_dim = 64;
-  shape.spec.causal = true;
-  shape.q_dtype = shape.kv_dtype = shape.out_dtype = DType::kBF16;
-  shape.sequences = {{1, keys}, {2, 90}, {20, 40}};
-  return shape;
+  return causal_shape(DType::kBF16, 64, {{1, keys}, {2, 90}, {20, 40}});
 }
 
 ProblemShape masked_shape() {
@@ -89,15 +83,6 @@ struct Layer {
   DeviceMirror mirror;
   AttendArgs args;
 };
-
-Context cuda_context(cudaStream_t stream = nullptr) {
-  ContextOptions options;
-  options.backend = "cuda";
-  options.stream = stream;
-  Context context;
-  REQUIRE(Context::create(options, context).message() == "");
-  return context;
-}
 
 DeviceCounts since(const DeviceCounts& before) {
   const DeviceCounts now = device_counts();

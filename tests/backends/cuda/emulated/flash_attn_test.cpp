@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/backends/cuda/cuda_shapes.hpp"
 #include "tests/backends/cuda/device/device_mirror.hpp"
 #include "tests/support/check.hpp"
 #include "tests/support/cuda/emulated_device.hpp"
@@ -122,14 +123,8 @@ TEST_SUITE("FlashAttention's calls on a device") {
   }
 
   TEST_CASE("packed sequences") {
-    ProblemShape shape;
-    shape.spec.num_heads_q = 4;
-    shape.spec.num_heads_kv = 2;
-    shape.spec.head_dim = 64;
-    shape.spec.causal = true;
-    shape.q_dtype = shape.kv_dtype = shape.out_dtype = DType::kBF16;
+    ProblemShape shape = causal_shape(DType::kBF16, 64, {{33, 70}, {1, 600}});
     shape.layout = KvLayout::kPacked;
-    shape.sequences = {{33, 70}, {1, 600}};
     const Problem problem(shape);
     Output output = problem.make_output();
     DeviceMirror mirror;

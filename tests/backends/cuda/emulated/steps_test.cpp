@@ -7,23 +7,20 @@
 #include <string>
 #include <vector>
 
+#include "tests/backends/cuda/cuda_shapes.hpp"
 #include "tests/backends/cuda/device/device_mirror.hpp"
 #include "tests/support/check.hpp"
+#include "tests/support/cuda/cuda_context.hpp"
 #include "tests/support/cuda/emulated_device.hpp"
 
 namespace attnrt::test {
 namespace {
 
 ProblemShape step_shape() {
-  ProblemShape shape;
-  shape.spec.num_heads_q = 4;
-  shape.spec.num_heads_kv = 2;
-  shape.spec.head_dim = 64;
-  shape.spec.causal = true;
+  ProblemShape shape =
+      causal_shape(DType::kBF16, 64, {{1, 1600}, {4, 530}, {1, 3}, {20, 40}, {0, 9}});
   shape.spec.has_alibi = shape.spec.has_sinks = true;
-  shape.q_dtype = shape.kv_dtype = shape.out_dtype = DType::kBF16;
   shape.page_size = 7;
-  shape.sequences = {{1, 1600}, {4, 530}, {1, 3}, {20, 40}, {0, 9}};
   shape.sequences[1].leftpad = 5;
   return shape;
 }
@@ -61,15 +58,6 @@ class Bytes {
   void* data_ = nullptr;
   size_t bytes_;
 };
-
-Context cuda_context(cudaStream_t stream = nullptr) {
-  ContextOptions options;
-  options.backend = "cuda";
-  options.stream = stream;
-  Context context;
-  REQUIRE(Context::create(options, context).message() == "");
-  return context;
-}
 
 std::vector<int32_t> lengths_of(const Problem& problem) {
   const SequenceBatch batch = problem.batch();
